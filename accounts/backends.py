@@ -1,0 +1,22 @@
+"""Sign-in with a password kept by Vireo."""
+
+from typing import Any
+
+from django.contrib.auth.backends import BaseBackend
+from django.http import HttpRequest
+
+from accounts.models import User
+
+
+class LocalBackend(BaseBackend):
+    def authenticate(self, request: HttpRequest | None, username: str = "", password: str = "", **kwargs: Any) -> User | None:
+        try:
+            user = User.objects.get_by_natural_key(username)
+        except User.DoesNotExist:
+            # Hashing anyway takes the same time, so the answer does not tell which names exist.
+            User().set_password(password)
+            return None
+        return user if user.check_password(password) and user.is_active else None
+
+    def get_user(self, user_id: Any) -> User | None:
+        return User.objects.filter(pk=user_id, is_active=True).first()

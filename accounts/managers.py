@@ -1,0 +1,39 @@
+"""`visible_to`: which rows of an inventory model a user may see, in one query however many grants there are."""
+
+from typing import TYPE_CHECKING, Any
+
+from django.db import models
+from django.db.models import Exists, Q, QuerySet
+
+if TYPE_CHECKING:
+    from accounts.models import User
+
+
+def grants_of(user: "User", permission: str) -> "QuerySet[Any]":
+    """The grants, own or through a group, whose role holds the permission."""
+    from accounts.models import Grant
+
+    return Grant.objects.filter(
+        Q(user=user) | Q(group__members=user), role__permissions__permission=permission
+    )
+
+
+def reachable(model: type[models.Model], user: "User", permission: str) -> Q:
+    """A filter for the rows of `model` on which the user holds the permission, directly or from above."""
+    grants = grants_of(user, permission)
+    condition = Q(Exists(grants.filter(object_type="system")))
+    for object_type, path in model.GRANT_PATHS.items():  # type: ignore[attr-defined]
+        condition |= Q(**{f"{path}__in": grants.filter(object_type=object_type).values("object_id")})
+    return condition
+
+
+class VisibleQuerySet(QuerySet):
+    def visible_to(self, user: "User", permission: str = "") -> "VisibleQuerySet":
+        """Rows on which the user holds `permission`, by default the model's own view permission."""
+        if not user.is_authenticated or not user.is_active:
+            return self.none()
+        permission = permission or f"{self.model.OBJECT_TYPE}.view"
+        return self.filter(reachable(self.model, user, permission))
+
+
+VisibleManager = models.Manager.from_queryset(VisibleQuerySet)

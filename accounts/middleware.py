@@ -1,0 +1,32 @@
+"""Everything needs a signed-in user unless its view says otherwise."""
+
+from collections.abc import Callable
+from typing import Any
+
+from django.contrib.auth.views import redirect_to_login
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import resolve_url
+from django.conf import settings
+
+
+def public(view: Callable[..., Any]) -> Callable[..., Any]:
+    """Marks a view that a signed-out browser may reach."""
+    view.is_public = True  # type: ignore[attr-defined]
+    return view
+
+
+class RequireSignIn:
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        return self.get_response(request)
+
+    def process_view(self, request: HttpRequest, view: Any, args: Any, kwargs: Any) -> HttpResponse | None:
+        if request.user.is_authenticated or getattr(view, "is_public", False):
+            return None
+        sign_in = resolve_url(settings.LOGIN_URL)
+        if request.headers.get("HX-Request"):
+            # A partial page cannot show the sign-in form: the whole browser goes there.
+            return HttpResponse(status=401, headers={"HX-Redirect": sign_in})
+        return redirect_to_login(request.get_full_path(), sign_in)

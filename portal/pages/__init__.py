@@ -1,0 +1,1 @@
+"""The page shell: generic list, detail and action views, the dashboard, search."""

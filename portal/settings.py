@@ -1,0 +1,178 @@
+"""Settings of Vireo, read from the environment; embedded SQLite and a private Redis are the defaults.
+
+Everything that the product writes lies under VAR (`VIREO_VAR`, by default `var/` beside manage.py).
+"""
+
+from datetime import timedelta
+from pathlib import Path
+
+import environ
+from csp.constants import NONE, SELF
+
+from portal.secrets import load_or_create_key
+
+env = environ.Env()
+BASE_DIR = Path(__file__).resolve().parent.parent
+VAR = Path(env("VIREO_VAR", default=str(BASE_DIR / "var"))).resolve()
+RUN_DIR, LOG_DIR, PKI_DIR, CACHE_DIR = VAR / "run", VAR / "log", VAR / "pki", VAR / "cache"
+for directory in (VAR, RUN_DIR, LOG_DIR, PKI_DIR, CACHE_DIR):
+    directory.mkdir(parents=True, exist_ok=True)
+
+# One key outside the database: it signs sessions and encrypts stored passwords.
+SECRET_KEY = env("VIREO_SECRET_KEY", default="") or load_or_create_key(VAR / "secret.key")
+DEBUG = env.bool("VIREO_DEBUG", default=False)
+ALLOWED_HOSTS = env.list("VIREO_ALLOWED_HOSTS", default=["127.0.0.1", "localhost", "[::1]"])
+BEHIND_TLS = env.bool("VIREO_BEHIND_TLS", default=False)
+
+INSTALLED_APPS = [
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "channels",
+    "csp",
+    "django_celery_beat",
+    "django_cotton",
+    "django_htmx",
+    "portal",
+    "accounts",
+    "hosts",
+    "storage",
+    "networks",
+    "vms",
+    "jobs",
+    "events",
+    "metrics",
+    "watcher",
+    "api",
+    "lab",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "accounts.middleware.RequireSignIn",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+]
+ROOT_URLCONF = "portal.urls"
+ASGI_APPLICATION = "portal.asgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "portal.context.shell",
+            ],
+        },
+    }
+]
+
+DATABASES = {"default": env.db("DATABASE_URL", default=f"sqlite:///{VAR / 'db.sqlite3'}")}
+if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
+    # Several processes write: WAL lets readers go on, IMMEDIATE takes the write lock at the start of
+    # a transaction (no upgrade deadlock), and a writer waits for the lock instead of failing.
+    DATABASES["default"]["OPTIONS"] = {
+        "timeout": 20,
+        "transaction_mode": "IMMEDIATE",
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA cache_size=-16000; PRAGMA foreign_keys=ON;",
+    }
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+REDIS_URL = env("REDIS_URL", default=f"unix://{RUN_DIR / 'redis.sock'}")
+CHANNEL_LAYERS = {
+    "default": {
+        "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+        "CONFIG": {"hosts": [REDIS_URL], "prefix": "vireo-live"},
+    }
+}
+CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL, "KEY_PREFIX": "vireo"}}
+
+# Celery spells a Unix socket in its own way.
+CELERY_BROKER_URL = REDIS_URL.replace("unix://", "redis+socket://", 1)
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_ACKS_LATE = False  # the jobs table is the queue of record; its sweep sends again what was lost
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 3600}
+CELERY_BEAT_SCHEDULER = "celery.beat:PersistentScheduler"
+CELERY_BEAT_SCHEDULE = {
+    "jobs-sweep": {"task": "jobs.sweep", "schedule": timedelta(seconds=10)},
+    "metrics-rollup": {"task": "metrics.rollup", "schedule": timedelta(minutes=5)},
+    "retention": {"task": "events.retention", "schedule": timedelta(hours=1)},
+}
+
+AUTH_USER_MODEL = "accounts.User"
+SILENCED_SYSTEM_CHECKS = ["auth.W004"]  # user names are unique whatever their case, by a constraint on lower(username)
+AUTHENTICATION_BACKENDS = ["accounts.backends.LocalBackend"]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+LOGIN_URL = "accounts:sign-in"
+LOGIN_REDIRECT_URL = "portal:dashboard"
+SESSION_COOKIE_NAME = "vireo_session"
+SESSION_COOKIE_AGE = 12 * 3600
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = BEHIND_TLS
+CSRF_COOKIE_HTTPONLY = False  # the bundle reads it to send X-CSRFToken
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+if BEHIND_TLS:
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    SECURE_HSTS_SECONDS = 31536000
+
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [NONE],
+        "script-src": [SELF],
+        "style-src": [SELF],
+        "font-src": [SELF],
+        "img-src": [SELF, "data:", "blob:"],
+        "connect-src": [SELF],
+        "form-action": [SELF],
+        "base-uri": [NONE],
+        "frame-ancestors": [NONE],
+    }
+}
+
+STATIC_URL = "/static/"
+STATIC_ROOT = VAR / "static"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+WHITENOISE_USE_FINDERS = True
+WHITENOISE_AUTOREFRESH = DEBUG
+
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_TZ = True
+USE_I18N = False
+
+# Seconds. How often the watcher asks each host for statistics, and how long things may be silent.
+WATCHER_STATS_SECONDS = env.float("VIREO_STATS_SECONDS", default=2.0)
+WATCHER_LEASE_SECONDS = env.float("VIREO_LEASE_SECONDS", default=6.0)
+WATCHER_SWEEP_SECONDS = env.float("VIREO_SWEEP_SECONDS", default=30.0)
+JOB_HEARTBEAT_SECONDS = env.float("VIREO_JOB_HEARTBEAT_SECONDS", default=2.0)
+JOB_STALE_SECONDS = env.float("VIREO_JOB_STALE_SECONDS", default=10.0)
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["console"], "level": env("VIREO_LOG_LEVEL", default="INFO")},
+    "loggers": {"uvicorn.access": {"level": "WARNING"}},
+}

@@ -1,0 +1,16 @@
+"""All URLs. Each app names its own; the access table in tests/ has a row for every one."""
+
+from django.urls import include, path
+
+urlpatterns = [
+    path("", include("portal.pages.urls")),
+    path("", include("accounts.urls")),
+    path("", include("hosts.urls")),
+    path("", include("storage.urls")),
+    path("", include("networks.urls")),
+    path("", include("vms.urls")),
+    path("", include("jobs.urls")),
+    path("", include("events.urls")),
+    path("", include("metrics.urls")),
+    path("api/v1/", include("api.urls")),
+]
