@@ -1,0 +1,20 @@
+.PHONY: run test lint bench lab-up lab-down
+
+run: ## install what is missing, then serve http://127.0.0.1:8000 in the foreground
+	@scripts/run.sh
+
+test: ## install what the tests need, then run all of them
+	@scripts/test.sh
+
+lint: ## ruff, import-linter, mypy, tsc
+	@scripts/lint.sh
+
+bench: ## measure, one line per figure; writes var/bench.json
+	@scripts/bench.sh
+
+lab-up: ## two real libvirt hosts in network namespaces
+	@scripts/setup.sh --lab
+	@var/venv/bin/python manage.py lab up
+
+lab-down: ## end the lab's hosts and their guests
+	@var/venv/bin/python manage.py lab down

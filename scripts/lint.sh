@@ -1,0 +1,10 @@
+#!/usr/bin/env bash
+# ruff, import-linter, mypy, and the types of the browser's modules.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+scripts/setup.sh --test
+export PATH="$PWD/var/venv/bin:$PATH"
+ruff check .
+lint-imports
+mypy
+(cd frontend && npm run --silent check)
