@@ -13,9 +13,7 @@ def grants_of(user: "User", permission: str) -> "QuerySet[Any]":
     """The grants, own or through a group, whose role holds the permission."""
     from accounts.models import Grant
 
-    return Grant.objects.filter(
-        Q(user=user) | Q(group__members=user), role__permissions__permission=permission
-    )
+    return Grant.objects.filter(Q(user=user) | Q(group__members=user), role__permissions__permission=permission)
 
 
 def reachable(model: type[models.Model], user: "User", permission: str) -> Q:

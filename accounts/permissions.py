@@ -44,25 +44,56 @@ PREDEFINED_ROLES: dict[str, tuple[str, frozenset[str]]] = {
     "ReadOnlyAdmin": ("Sees everything, changes nothing.", frozenset(_VIEW_ALL)),
     "DataCenterAdmin": (
         "Everything inside a data center.",
-        frozenset(_of("vm", "template", "disk", "network", "storage_domain", "host", "cluster", "grant") | {"data_center.view", "data_center.edit"}),
+        frozenset(
+            _of("vm", "template", "disk", "network", "storage_domain", "host", "cluster", "grant")
+            | {"data_center.view", "data_center.edit"}
+        ),
     ),
     "ClusterAdmin": (
         "Everything inside a cluster.",
-        frozenset(_of("vm", "network", "host", "grant") | {"cluster.view", "cluster.edit"} | _INVENTORY_VIEW | {"template.use", "storage_domain.use", "disk.create", "disk.attach"}),
+        frozenset(
+            _of("vm", "network", "host", "grant")
+            | {"cluster.view", "cluster.edit"}
+            | _INVENTORY_VIEW
+            | {"template.use", "storage_domain.use", "disk.create", "disk.attach"}
+        ),
     ),
-    "HostAdmin": ("Adds, maintains and removes hosts.", frozenset(_of("host") | {"cluster.view", "data_center.view", "vm.view", "vm.adopt"})),
+    "HostAdmin": (
+        "Adds, maintains and removes hosts.",
+        frozenset(_of("host") | {"cluster.view", "data_center.view", "vm.view", "vm.adopt"}),
+    ),
     "StorageAdmin": ("Manages storage domains and disks.", frozenset(_of("storage_domain", "disk") | {"data_center.view"})),
     "NetworkAdmin": ("Manages networks.", frozenset(_of("network") | {"cluster.view", "data_center.view"})),
     "TemplateAdmin": ("Manages templates.", frozenset(_of("template") | {"data_center.view", "disk.view"})),
     "UserRole": ("Runs a VM and uses its console.", frozenset(_RUN)),
     "UserVmRunTimeManager": ("Runs a VM and changes what it has while running.", frozenset(_RUN | {"vm.edit", "disk.view", "disk.attach"})),
-    "UserVmManager": ("Owns a VM: runs, edits, shares and removes it.", frozenset(_RUN | {"vm.edit", "vm.delete", "disk.view", "disk.attach", "disk.edit", "disk.delete", "grant.view", "grant.manage"})),
-    "VmCreator": ("Creates VMs and owns what they create.", frozenset({"vm.create", "cluster.view", "data_center.view", "network.view", "network.use", "storage_domain.use", "template.view"})),
+    "UserVmManager": (
+        "Owns a VM: runs, edits, shares and removes it.",
+        frozenset(_RUN | {"vm.edit", "vm.delete", "disk.view", "disk.attach", "disk.edit", "disk.delete", "grant.view", "grant.manage"}),
+    ),
+    "VmCreator": (
+        "Creates VMs and owns what they create.",
+        frozenset({"vm.create", "cluster.view", "data_center.view", "network.view", "network.use", "storage_domain.use", "template.view"}),
+    ),
     "TemplateCreator": ("Makes templates of VMs.", frozenset({"template.create", "template.view", "template.use"})),
     "DiskCreator": ("Creates disks.", frozenset({"disk.create", "storage_domain.view", "storage_domain.use"})),
     "PowerUserRole": (
         "Creates VMs, templates and disks, and owns what they create.",
-        frozenset({"vm.create", "template.create", "template.view", "template.use", "disk.create", "cluster.view", "data_center.view", "network.view", "network.use", "storage_domain.view", "storage_domain.use"}),
+        frozenset(
+            {
+                "vm.create",
+                "template.create",
+                "template.view",
+                "template.use",
+                "disk.create",
+                "cluster.view",
+                "data_center.view",
+                "network.view",
+                "network.use",
+                "storage_domain.view",
+                "storage_domain.use",
+            }
+        ),
     ),
     "TemplateUser": ("Creates VMs from a template.", frozenset({"template.view", "template.use"})),
 }

@@ -1,4 +1,28 @@
-from django.urls import URLPattern
+from django.urls import path
+
+from accounts.views import grants, me, people, session
 
 app_name = "accounts"
-urlpatterns: list[URLPattern] = []
+urlpatterns = [
+    path("sign-in/", session.sign_in, name="sign-in"),
+    path("sign-out/", session.sign_out, name="sign-out"),
+    path("me/", me.me, name="me"),
+    path("me/password/", me.password, name="password"),
+    path("me/preferences/", me.preferences, name="preferences"),
+    path("me/tokens/new/", me.new_token, name="new-token"),
+    path("me/tokens/<uuid:pk>/delete/", me.delete_token, name="delete-token"),
+    path("users/", people.users, name="users"),
+    path("users/new/", people.new_user, name="new-user"),
+    path("users/<uuid:pk>/", people.user, name="user"),
+    path("users/<uuid:pk>/active/", people.set_active, name="set-active"),
+    path("users/<uuid:pk>/delete/", people.delete_user, name="delete-user"),
+    path("groups/", people.groups, name="groups"),
+    path("groups/new/", people.group, name="new-group"),
+    path("groups/<uuid:pk>/", people.group, name="group"),
+    path("groups/<uuid:pk>/delete/", people.delete_group, name="delete-group"),
+    path("roles/", people.roles, name="roles"),
+    path("roles/<uuid:pk>/", people.role, name="role"),
+    path("grants/give/", grants.give, name="give"),
+    path("grants/<uuid:pk>/withdraw/", grants.withdraw, name="withdraw"),
+    path("permissions/<str:object_type>/<uuid:pk>/", grants.on_object, name="object-grants"),
+]

@@ -1,0 +1,57 @@
+"""Signing in and out."""
+
+from django.contrib.auth import authenticate, login, logout
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render, resolve_url
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.views.decorators.cache import never_cache
+from django.views.decorators.debug import sensitive_post_parameters
+from django.views.decorators.http import require_POST
+
+from accounts import throttle
+from accounts.forms import SignInForm
+from accounts.middleware import public
+from events.log import record
+
+
+def _destination(request: HttpRequest) -> str:
+    """Where the browser wanted to go, if that is on this site."""
+    wanted = request.POST.get("next") or request.GET.get("next") or ""
+    if url_has_allowed_host_and_scheme(wanted, allowed_hosts={request.get_host()}, require_https=request.is_secure()):
+        return wanted
+    return resolve_url("portal:dashboard")
+
+
+@public
+@never_cache
+@sensitive_post_parameters("password")
+def sign_in(request: HttpRequest) -> HttpResponse:
+    if request.user.is_authenticated:
+        return redirect(_destination(request))
+    form = SignInForm(request.POST or None)
+    status = 200
+    if request.method == "POST" and form.is_valid():
+        username = form.cleaned_data["username"]
+        if throttle.is_blocked(request, username):
+            form.add_error(None, "Too many failed attempts. Try again in a few minutes.")
+            status = 429
+        elif user := authenticate(request, username=username, password=form.cleaned_data["password"]):
+            throttle.succeeded(request, username)
+            login(request, user)
+            record("session.opened", f"{user} signed in", obj=user, user=user, request=request)
+            return redirect(_destination(request))
+        else:
+            throttle.failed(request, username)
+            record("session.refused", "A sign-in was refused", severity="warning", request=request, details={"username": username[:150]})
+            form.add_error(None, "This user name and password do not match.")
+            status = 422
+    return render(
+        request, "accounts/sign_in.html", {"form": form, "next": request.POST.get("next") or request.GET.get("next", "")}, status=status
+    )
+
+
+@require_POST
+def sign_out(request: HttpRequest) -> HttpResponse:
+    record("session.closed", f"{request.user} signed out", obj=request.user, user=request.user, request=request)
+    logout(request)
+    return redirect("accounts:sign-in")

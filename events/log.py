@@ -1,0 +1,43 @@
+"""Writing the event log."""
+
+from typing import Any
+
+from django.http import HttpRequest
+
+from events.models import Event, Severity
+from portal.live import publish
+
+
+def record(
+    kind: str,
+    message: str,
+    *,
+    obj: Any = None,
+    severity: str = Severity.INFO,
+    user: Any = None,
+    job: Any = None,
+    request: HttpRequest | None = None,
+    details: dict[str, Any] | None = None,
+) -> Event:
+    """Adds one event and tells open browsers.
+
+    Args:
+        kind: `<object type>.<what happened>`, e.g. "vm.started".
+        obj: what it happened to; None is the system.
+        details: plain values, never a secret.
+    """
+    event = Event.objects.create(
+        kind=kind,
+        message=message,
+        severity=severity,
+        object_type=obj.OBJECT_TYPE if obj is not None else "system",
+        object_id=obj.pk if obj is not None else None,
+        object_name=str(obj)[:255] if obj is not None else "",
+        user=user,
+        user_name=str(user) if user is not None else "",
+        job=job,
+        address=request.META.get("REMOTE_ADDR") or None if request is not None else None,
+        details=details or {},
+    )
+    publish("event", event.pk, "added", facts={"object_type": event.object_type, "object_id": str(event.object_id or "")})
+    return event
