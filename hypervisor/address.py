@@ -51,7 +51,7 @@ class HostAddress:
 
     @property
     def transport(self) -> str:
-        """"tls", "ssh", ... or "" for a driver inside this process."""
+        """ "tls", "ssh", ... or "" for a driver inside this process."""
         return urlsplit(self.uri).scheme.partition("+")[2]
 
     @property

@@ -72,9 +72,15 @@ class OperationFailed(HypervisorError):
     """Any other refusal of libvirt's."""
 
 
-CODE_NAMES: dict[int, str] = {value: name for name, value in sorted(vars(libvirt).items()) if name.startswith("VIR_ERR_") and isinstance(value, int)}
+CODE_NAMES: dict[int, str] = {
+    value: name for name, value in sorted(vars(libvirt).items()) if name.startswith("VIR_ERR_") and isinstance(value, int)
+}
 # VIR_ERR_ERROR, _WARNING and _NONE are levels that share the numbers of codes.
-CODE_NAMES |= {libvirt.VIR_ERR_INTERNAL_ERROR: "VIR_ERR_INTERNAL_ERROR", libvirt.VIR_ERR_NO_MEMORY: "VIR_ERR_NO_MEMORY", libvirt.VIR_ERR_OK: "VIR_ERR_OK"}
+CODE_NAMES |= {
+    libvirt.VIR_ERR_INTERNAL_ERROR: "VIR_ERR_INTERNAL_ERROR",
+    libvirt.VIR_ERR_NO_MEMORY: "VIR_ERR_NO_MEMORY",
+    libvirt.VIR_ERR_OK: "VIR_ERR_OK",
+}
 
 _BY_CODE: dict[int, type[HypervisorError]] = {
     **dict.fromkeys(
@@ -98,7 +104,12 @@ _BY_CODE: dict[int, type[HypervisorError]] = {
     ),
     **dict.fromkeys([libvirt.VIR_ERR_DOM_EXIST, libvirt.VIR_ERR_NETWORK_EXIST, libvirt.VIR_ERR_STORAGE_VOL_EXIST], AlreadyExists),
     **dict.fromkeys(
-        [libvirt.VIR_ERR_NO_SUPPORT, libvirt.VIR_ERR_CONFIG_UNSUPPORTED, libvirt.VIR_ERR_OPERATION_UNSUPPORTED, libvirt.VIR_ERR_ARGUMENT_UNSUPPORTED],
+        [
+            libvirt.VIR_ERR_NO_SUPPORT,
+            libvirt.VIR_ERR_CONFIG_UNSUPPORTED,
+            libvirt.VIR_ERR_OPERATION_UNSUPPORTED,
+            libvirt.VIR_ERR_ARGUMENT_UNSUPPORTED,
+        ],
         NotSupported,
     ),
     libvirt.VIR_ERR_OPERATION_INVALID: InvalidState,
@@ -112,9 +123,19 @@ _BY_CODE: dict[int, type[HypervisorError]] = {
 
 # libvirt has no code of its own for these, so the words of its message decide (seen with 9.0).
 _BY_WORDS: tuple[tuple[re.Pattern[str], type[HypervisorError]], ...] = (
-    (re.compile(r"TLS confirmation|TLS handshake|[Cc]ertificate.*(failed|not trusted|issuer|expired|refused|verif)|verify peer's certificate"), CertificateRefused),
+    (
+        re.compile(
+            r"TLS confirmation|TLS handshake|[Cc]ertificate.*(failed|not trusted|issuer|expired|refused|verif)|verify peer's certificate"
+        ),
+        CertificateRefused,
+    ),
     (re.compile(r"No space left on device|Disk quota exceeded"), NoSpace),
-    (re.compile(r"client socket is closed|Cannot recv data|Cannot write data|End of file while reading data|keepalive|Unable to (connect|resolve)"), HostUnreachable),
+    (
+        re.compile(
+            r"client socket is closed|Cannot recv data|Cannot write data|End of file while reading data|keepalive|Unable to (connect|resolve)"
+        ),
+        HostUnreachable,
+    ),
     (re.compile(r"Active console session exists"), Busy),
     (re.compile(r"[Gg]uest agent is not (connected|responding|available)|QEMU guest agent is not"), AgentUnresponsive),
     (re.compile(r"already (exists|defined)|already in use|already active|is already"), AlreadyExists),

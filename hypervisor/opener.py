@@ -1,0 +1,67 @@
+"""Opening a connection within a time limit, which libvirt itself does not have."""
+
+import threading
+from concurrent.futures import Future, InvalidStateError, wait
+from contextlib import suppress
+
+import libvirt
+
+from .address import HostAddress
+from .errors import CallTimeout, HostUnreachable, HypervisorError, translate
+from .loop import ensure_event_loop
+from .probe import probe
+
+# Attempts that may hang inside libvirt at the same time; the probe before each makes even one rare.
+MAX_HANGING = 4
+# ssh logs in first; TLS needs 70 ms on a healthy host.
+_SECONDS = {"tls": 5.0, "tcp": 5.0}
+_SECONDS_OTHER = 15.0
+
+
+class Opener:
+    """Opens connections to one address."""
+
+    def __init__(self, address: HostAddress) -> None:
+        self._address = address
+        self._name = address.host or address.uri
+        self._free = threading.Semaphore(MAX_HANGING)
+        self._limit = _SECONDS.get(address.transport, _SECONDS_OTHER)
+
+    def open(self) -> libvirt.virConnect:
+        """A fresh connection; an attempt that hangs is left behind, and closes what it gets.
+
+        Raises:
+            HostUnreachable, with CallTimeout and CertificateRefused among them.
+        """
+        if not self._free.acquire(blocking=False):
+            raise HostUnreachable(f"{self._name}: earlier attempts to connect still hang")
+        future: Future[libvirt.virConnect] = Future()
+        threading.Thread(target=self._open_into, args=(future,), name=f"open-{self._name}", daemon=True).start()
+        wait([future], self._limit)
+        if future.cancel():
+            raise CallTimeout(f"{self._name} does not answer within {self._limit:g} s")
+        return future.result()
+
+    def _open_into(self, future: "Future[libvirt.virConnect]") -> None:
+        outcome: HypervisorError
+        try:
+            ensure_event_loop()
+            probe(self._address, self._limit)
+            connection = libvirt.open(self._address.connect_uri)
+        except libvirt.libvirtError as error:
+            refused = translate(error)
+            outcome = refused if isinstance(refused, HostUnreachable) else HostUnreachable(refused.message, refused.code, refused.domain)
+        except HypervisorError as error:
+            outcome = error
+        except Exception as error:  # noqa: BLE001 - whatever it is, the waiting thread must hear of it
+            outcome = HostUnreachable(f"{self._name}: {error}")
+        else:
+            try:
+                future.set_result(connection)
+            except InvalidStateError:
+                connection.close()  # nobody waits any more
+            return
+        finally:
+            self._free.release()
+        with suppress(InvalidStateError):
+            future.set_exception(outcome)
