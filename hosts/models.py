@@ -80,6 +80,7 @@ class Host(Entity):
     cpu_count = models.PositiveIntegerField(default=0)
     memory_bytes = models.PositiveBigIntegerField(default=0)
     runs_kvm = models.BooleanField(default=False)
+    emulation_only = models.BooleanField(default=False, help_text="never use KVM here, even if libvirt offers it")
     # hypervisor.capabilities.HostCapabilities as a dict: topology, features, devices.
     capabilities = models.JSONField(default=dict)
     objects = VisibleManager()
@@ -102,7 +103,8 @@ class Enrolment(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
     created_by = models.ForeignKey("accounts.User", null=True, on_delete=models.SET_NULL, related_name="+")
     expires_at = models.DateTimeField()
-    used_at = models.DateTimeField(null=True)
+    used_at = models.DateTimeField(null=True, help_text="when the certificate was fetched")
+    completed_at = models.DateTimeField(null=True, help_text="when the host said that it is ready")
 
 
 class WatchLease(models.Model):
