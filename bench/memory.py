@@ -1,0 +1,28 @@
+"""Memory of all of Vireo's processes after `make run`, idle: the sum of their proportional set sizes."""
+
+import time
+
+from bench.figures import Figure
+from tests.stack import Stack
+
+SETTLE_SECONDS = 15  # the watcher has taken the hosts, caches are warm
+
+
+def _pss_bytes(pid: int) -> int:
+    try:
+        with open(f"/proc/{pid}/smaps_rollup") as rollup:
+            return next((int(line.split()[1]) * 1024 for line in rollup if line.startswith("Pss:")), 0)
+    except OSError:
+        return 0
+
+
+def measure() -> list[Figure]:
+    stack = Stack(lab=("vireobench", "10.76.0.0/24"))
+    try:
+        stack.start()
+        stack.hosts_up(2)
+        time.sleep(SETTLE_SECONDS)
+        total = sum(_pss_bytes(pid) for pid in stack.pids())
+    finally:
+        stack.stop()
+    return [Figure("idle_memory_mib", total / 2**20, "MiB", "at most 600; two lab hosts, nobody signed in")]
