@@ -158,6 +158,8 @@ def drift(wanted: DomainSpec, found: DomainSpec) -> tuple[Difference, ...]:
         elif field.name == "metadata":
             if ours.vm_id != theirs.vm_id:
                 differences.append(Difference("metadata.vm_id", ours.vm_id, theirs.vm_id))
+        elif field.name == "cpu_model" and wanted.cpu_mode != "custom":
+            continue
         elif not _same(field.name, ours, theirs):
             differences.append(Difference(field.name, _show(ours), _show(theirs)))
     return tuple(differences)

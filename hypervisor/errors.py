@@ -129,6 +129,7 @@ _BY_WORDS: tuple[tuple[re.Pattern[str], type[HypervisorError]], ...] = (
         ),
         CertificateRefused,
     ),
+    (re.compile(r"^unsupported flags|unsupported (configuration|argument)"), NotSupported),
     (re.compile(r"No space left on device|Disk quota exceeded"), NoSpace),
     (
         re.compile(
