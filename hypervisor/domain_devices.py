@@ -9,14 +9,15 @@ NAMESPACE = "urn:vireo:domain:1"
 NAMESPACE_PREFIX = "vireo"
 
 
-def metadata_element(metadata: Metadata) -> etree._Element:
-    """<vireo:domain> with our id, owner and tags."""
-    element = etree.Element(f"{{{NAMESPACE}}}domain", nsmap={NAMESPACE_PREFIX: NAMESPACE})
-    add(element, f"{{{NAMESPACE}}}vm", metadata.vm_id)
+def metadata_element(metadata: Metadata, namespace: str = NAMESPACE) -> etree._Element:
+    """<vireo:domain> with our id, owner and tags; without a namespace for virDomainSetMetadata, which puts it in itself."""
+    space = f"{{{namespace}}}" if namespace else ""
+    element = etree.Element(f"{space}domain", nsmap={NAMESPACE_PREFIX: namespace} if namespace else None)
+    add(element, f"{space}vm", metadata.vm_id)
     if metadata.owner:
-        add(element, f"{{{NAMESPACE}}}owner", metadata.owner)
+        add(element, f"{space}owner", metadata.owner)
     for tag in metadata.tags:
-        add(element, f"{{{NAMESPACE}}}tag", tag)
+        add(element, f"{space}tag", tag)
     return element
 
 

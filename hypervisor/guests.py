@@ -252,7 +252,7 @@ def _addresses(interfaces: dict) -> tuple[str, ...]:
 
 def set_metadata(link: HostLink, uuid: str, metadata: Metadata) -> None:
     """Write our metadata into the domain, running or not."""
-    xml = render(metadata_element(metadata))
+    xml = render(metadata_element(metadata, namespace=""))
 
     def run(domain: libvirt.virDomain) -> None:
         domain.setMetadata(libvirt.VIR_DOMAIN_METADATA_ELEMENT, xml, NAMESPACE_PREFIX, NAMESPACE, _affected(domain))

@@ -1,0 +1,66 @@
+"""Storage pools and volumes: spec in, XML out, and back."""
+
+from lxml import etree
+
+from .spec import PoolSpec, VolumeSpec
+from .xmltools import add, attribute, parse, render, size, text
+
+
+def pool_to_xml(spec: PoolSpec) -> str:
+    """The XML that defines this pool.
+
+    Raises:
+        ValueError: a kind that we cannot make.
+    """
+    if spec.kind != "dir":
+        raise ValueError(f"pools of kind {spec.kind!r} cannot be made")
+    root = etree.Element("pool", type=spec.kind)
+    add(root, "name", spec.name)
+    if spec.uuid:
+        add(root, "uuid", spec.uuid)
+    add(add(root, "target"), "path", spec.path)
+    return render(root)
+
+
+def pool_from_xml(xml: str) -> PoolSpec:
+    """Read a pool's XML.
+
+    Raises:
+        BadXml
+    """
+    root = parse(xml, "pool")
+    return PoolSpec(text(root, "name"), text(root, "target/path"), text(root, "uuid").strip(), root.get("type", ""))
+
+
+def volume_to_xml(spec: VolumeSpec) -> str:
+    """The XML that creates this volume; it takes space as the guest writes."""
+    root = etree.Element("volume")
+    add(root, "name", spec.name)
+    add(root, "capacity", spec.capacity, unit="bytes")
+    add(root, "allocation", 0, unit="bytes")
+    target = add(root, "target")
+    add(target, "format", type=spec.format)
+    if spec.format == "qcow2":
+        add(target, "compat", "1.1")
+    if spec.backing_path:
+        backing = add(root, "backingStore")
+        add(backing, "path", spec.backing_path)
+        add(backing, "format", type=spec.backing_format or "qcow2")
+    return render(root)
+
+
+def volume_from_xml(xml: str) -> VolumeSpec:
+    """Read a volume's XML.
+
+    Raises:
+        BadXml
+    """
+    root = parse(xml, "volume")
+    backing = text(root, "backingStore/path")
+    return VolumeSpec(
+        name=text(root, "name"),
+        capacity=size(root, "capacity", "bytes"),
+        format=attribute(root, "target/format", "type", "raw"),
+        backing_path=backing,
+        backing_format=attribute(root, "backingStore/format", "type") if backing else "",
+    )
