@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import uuid
 from pathlib import Path
@@ -75,8 +74,3 @@ def _store(file: UploadedFile, path: Path) -> None:
             for chunk in file.chunks():
                 target.write(chunk)
     path.chmod(0o600)
-
-
-def room_for(size: int) -> bool:
-    """Whether the spool's file system holds one more file of this size, in bytes, and stays usable."""
-    return shutil.disk_usage(spool(uuid.uuid4()).parent).free > size + (1 << 30)
