@@ -25,6 +25,8 @@ class RequireSignIn:
     def process_view(self, request: HttpRequest, view: Any, args: Any, kwargs: Any) -> HttpResponse | None:
         if request.user.is_authenticated or getattr(view, "is_public", False):
             return None
+        if request.resolver_match and request.resolver_match.namespace == "api":
+            return None  # the API takes tokens too, and answers 401 by itself
         sign_in = resolve_url(settings.LOGIN_URL)
         if request.headers.get("HX-Request"):
             # A partial page cannot show the sign-in form: the whole browser goes there.

@@ -1,3 +1,6 @@
-from django.urls import URLPattern
+from django.urls import path
 
-urlpatterns: list[URLPattern] = []
+from api.pages import reference
+from api.v1 import api
+
+urlpatterns = [path("api/v1/", api.urls), path("api/", reference, name="api-reference")]

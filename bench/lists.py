@@ -52,9 +52,22 @@ class Server:
         self.redis = subprocess.Popen(["redis-server", "--port", "0", "--unixsocket", socket, "--save", ""], stdout=subprocess.DEVNULL)
         subprocess.run([sys.executable, "manage.py", "migrate", "-v0"], cwd=ROOT, env=environment, check=True)
         seed = SEED.format(vms=vms, hosts=hosts, password=ADMIN_PASSWORD)
-        printed = subprocess.run([sys.executable, "manage.py", "shell", "-v0", "-c", seed], cwd=ROOT, env=environment, check=True, capture_output=True, text=True)
+        printed = subprocess.run(
+            [sys.executable, "manage.py", "shell", "-v0", "-c", seed], cwd=ROOT, env=environment, check=True, capture_output=True, text=True
+        )
         self.cookie, self.token = printed.stdout.split()[-2:]
-        command = ["uvicorn", "portal.asgi:application", "--port", str(self.port), "--loop", "uvloop", "--http", "httptools", "--log-level", "error"]
+        command = [
+            "uvicorn",
+            "portal.asgi:application",
+            "--port",
+            str(self.port),
+            "--loop",
+            "uvloop",
+            "--http",
+            "httptools",
+            "--log-level",
+            "error",
+        ]
         self.process = subprocess.Popen([sys.executable, "-m", *command], cwd=ROOT, env=environment)
         self.connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         until(self._answers, 30, "the server to answer")

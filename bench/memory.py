@@ -1,6 +1,7 @@
 """Memory of all of Vireo's processes after `make run`, idle: the sum of their proportional set sizes."""
 
 import time
+from pathlib import Path
 
 from bench.figures import Figure
 from tests.stack import Stack
@@ -10,7 +11,7 @@ SETTLE_SECONDS = 15  # the watcher has taken the hosts, caches are warm
 
 def _pss_bytes(pid: int) -> int:
     try:
-        with open(f"/proc/{pid}/smaps_rollup") as rollup:
+        with Path(f"/proc/{pid}/smaps_rollup").open() as rollup:
             return next((int(line.split()[1]) * 1024 for line in rollup if line.startswith("Pss:")), 0)
     except OSError:
         return 0

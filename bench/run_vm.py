@@ -52,4 +52,8 @@ def measure() -> list[Figure]:
     finally:
         stack.stop()
     overhead = (statistics.median(ours) - statistics.median(theirs)) * 1000
-    return [Figure("run_overhead_ms", overhead, "ms", f"at most 150 over virsh start, median {statistics.median(theirs) * 1000:.0f} ms of {ROUNDS}")]
+    return [
+        Figure(
+            "run_overhead_ms", overhead, "ms", f"at most 150 over virsh start, median {statistics.median(theirs) * 1000:.0f} ms of {ROUNDS}"
+        )
+    ]

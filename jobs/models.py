@@ -45,6 +45,8 @@ class Job(models.Model):
     heartbeat_at = models.DateTimeField(null=True)
     attempts = models.PositiveSmallIntegerField(default=0)
     undoing = models.BooleanField(default=False)
+    delivered_at = models.DateTimeField(null=True, help_text="when its id was last sent to the workers")
+    retry_at = models.DateTimeField(null=True, help_text="not before this: an undo waits for its host")
     rev = models.PositiveBigIntegerField(default=0)
     created_at = models.DateTimeField(auto_now_add=True)
     started_at = models.DateTimeField(null=True)

@@ -12,5 +12,4 @@ urlpatterns = [
     path("", include("jobs.urls")),
     path("", include("events.urls")),
     path("", include("metrics.urls")),
-    path("api/v1/", include("api.urls")),
 ]

@@ -1,0 +1,1 @@
+"""One module per kind of object; each gives a ninja Router."""

@@ -1,0 +1,35 @@
+"""What the job engine raises."""
+
+from django.core.exceptions import ValidationError
+from django.utils import timezone
+
+from jobs.models import Job
+
+
+class ObjectBusy(Exception):
+    """Another job holds an object that this one needs (409)."""
+
+    def __init__(self, name: str, holder: Job | None) -> None:
+        self.holder = holder
+        since = f" since {timezone.localtime(holder.created_at):%H:%M:%S}" if holder else ""
+        super().__init__(f"{name} is busy: «{holder.title if holder else 'another job'}» runs{since}.")
+
+
+class StepFailed(Exception):
+    """A step cannot do its work; the text is for the person who asked, `detail` is the raw text behind it."""
+
+    def __init__(self, message: str, detail: str = "") -> None:
+        super().__init__(message)
+        self.detail = detail
+
+
+class Cancelled(Exception):
+    """Raised inside a step when somebody asked to cancel."""
+
+
+class ClaimLost(Exception):
+    """Another worker took the job over; whoever sees this must stop at once."""
+
+
+class NotCancellable(ValidationError):
+    """The job has ended, or its kind cannot be stopped half-way."""

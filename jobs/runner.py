@@ -1,0 +1,197 @@
+"""Running one job: claim, steps, undo, end. Safe whoever runs it, how often, and wherever it is killed."""
+
+import logging
+from datetime import timedelta
+from uuid import UUID, uuid4
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.db import DatabaseError, IntegrityError, transaction
+from django.db.models import F, Q
+from django.db.models.functions import Coalesce
+from django.utils import timezone
+
+from events.log import record
+from hypervisor.errors import HostUnreachable, HypervisorError
+from jobs.context import Context, announce
+from jobs.errors import Cancelled, ClaimLost, StepFailed
+from jobs.heartbeat import heartbeat
+from jobs.kinds import Kind, StepDef, kind_of
+from jobs.models import Job, JobStatus, Lock, Step, StepStatus
+from portal.errors import NotPossible
+
+log = logging.getLogger(__name__)
+
+# A job that was begun this often and never ended has killed its workers: undo it instead.
+MAX_ATTEMPTS = 3
+UNDO_RETRY_SECONDS = 5
+
+
+def run(job_id: UUID) -> bool:
+    """Runs a job that waits, or whose worker died. False when another worker has it or it has ended."""
+    claim = uuid4()
+    if not _claim(job_id, claim):
+        return False
+    job = Job.objects.get(pk=job_id)
+    announce(job)
+    context = Context(job, claim)
+    with heartbeat.keeping(context):
+        try:
+            _execute(context, kind_of(job.kind))
+        except ClaimLost:
+            log.warning("job %s was taken over by another worker", job_id)
+    return True
+
+
+def _claim(job_id: UUID, claim: UUID) -> bool:
+    """One UPDATE decides between workers: only one sees its row change."""
+    now = timezone.now()
+    stale = now - timedelta(seconds=settings.JOB_STALE_SECONDS)
+    waiting = Q(status=JobStatus.QUEUED) & (Q(retry_at__isnull=True) | Q(retry_at__lte=now))
+    orphaned = Q(status=JobStatus.RUNNING, heartbeat_at__lt=stale)
+    changed = Job.objects.filter(waiting | orphaned, pk=job_id).update(
+        status=JobStatus.RUNNING,
+        claimed_by=claim,
+        heartbeat_at=now,
+        attempts=F("attempts") + 1,
+        started_at=Coalesce("started_at", now),
+        retry_at=None,
+        rev=F("rev") + 1,
+    )
+    return bool(changed)
+
+
+def _execute(context: Context, kind: Kind) -> None:
+    job = context.job
+    steps = kind.steps(job)
+    rows = list(job.steps.all())
+    if job.undoing:
+        _undo(context, kind, steps, rows)
+        return
+    try:
+        if job.attempts > MAX_ATTEMPTS:
+            raise StepFailed(f"The worker died {MAX_ATTEMPTS} times while it ran this.")
+        _do(context, steps, rows)
+    except Cancelled:
+        _begin_undo(context, kind, steps, rows, "")
+    except (StepFailed, NotPossible, ValidationError, IntegrityError, HypervisorError) as error:
+        _begin_undo(context, kind, steps, rows, _words(error), _detail(error))
+    except (ClaimLost, DatabaseError):
+        raise  # nothing can be written: the sweep finds the job when the database is back
+    except Exception:
+        log.exception("job %s (%s) failed by an error of Vireo itself", job.pk, job.kind)
+        _begin_undo(context, kind, steps, rows, "Something went wrong in Vireo itself; its log has the details.")
+    else:
+        _end(context, kind, JobStatus.SUCCEEDED)
+
+
+def _words(error: Exception) -> str:
+    return " ".join(error.messages) if isinstance(error, ValidationError) else str(error)
+
+
+def _detail(error: Exception) -> str:
+    if isinstance(error, StepFailed):
+        return error.detail
+    if isinstance(error, HypervisorError):
+        return f"libvirt {error.code_name}: {error.message}"
+    return ""
+
+
+def _do(context: Context, steps: list[StepDef], rows: list[Step]) -> None:
+    total, done = sum(step.weight for step in steps), 0
+    for step, row in zip(steps, rows, strict=True):
+        context.at_step(done, step.weight, total)
+        if row.status != StepStatus.DONE:
+            context.check()
+            _mark(row, StepStatus.RUNNING)
+            context.update(message=step.title, progress=context.percent_done)
+            try:
+                step.do(context)
+            except Exception:
+                _mark(row, StepStatus.FAILED)
+                raise
+            if context.claim_lost:
+                raise ClaimLost
+            _mark(row, StepStatus.DONE)
+        done += step.weight
+
+
+def _mark(row: Step, status: StepStatus) -> None:
+    row.status = status
+    if status == StepStatus.RUNNING:
+        row.started_at = timezone.now()
+    else:
+        row.finished_at = timezone.now()
+    row.save(update_fields=["status", "started_at", "finished_at"])
+
+
+def _begin_undo(context: Context, kind: Kind, steps: list[StepDef], rows: list[Step], error: str, detail: str = "") -> None:
+    """From here the job only goes back, also when the next worker goes on with it. No error means that it was cancelled."""
+    context.update(undoing=True, error=error, error_detail=detail, message="Undoing")
+    if error:
+        context.log(error)
+    _undo(context, kind, steps, rows)
+
+
+def _undo(context: Context, kind: Kind, steps: list[StepDef], rows: list[Step]) -> None:
+    for step, row in reversed(list(zip(steps, rows, strict=True))):
+        if row.status in (StepStatus.PENDING, StepStatus.UNDONE, StepStatus.UNDO_FAILED):
+            continue
+        if step.undo is not None:
+            try:
+                step.undo(context)
+            except HostUnreachable as error:
+                _wait_for_host(context, str(error))
+                return
+            except (HypervisorError, StepFailed, NotPossible) as error:
+                _mark(row, StepStatus.UNDO_FAILED)
+                context.log(f"«{step.title}» could not be undone: {error}")
+                record(
+                    "job.undo_failed",
+                    f"«{context.job.title}»: «{step.title}» could not be undone: {error}",
+                    severity="error",
+                    job=context.job,
+                )
+                continue
+        _mark(row, StepStatus.UNDONE)
+    _end(context, kind, JobStatus.FAILED if context.job.error else JobStatus.CANCELLED)
+
+
+def _wait_for_host(context: Context, why: str) -> None:
+    """Gives the job back to the queue: what it left on the host is undone when the host answers again. The locks stay."""
+    context.update(
+        status=JobStatus.QUEUED,
+        claimed_by=None,
+        retry_at=timezone.now() + timedelta(seconds=UNDO_RETRY_SECONDS),
+        delivered_at=None,
+        message=f"Waits to undo: {why}"[:500],
+    )
+
+
+def _end(context: Context, kind: Kind, status: JobStatus) -> None:
+    """The final status, the end of the locks, and the kind's own last word: all or nothing."""
+    job = context.job
+    with transaction.atomic():
+        fields = {"status": status, "finished_at": timezone.now(), "message": "", "claimed_by": None}
+        if status == JobStatus.SUCCEEDED:
+            fields["progress"] = 100
+        changed = Job.objects.filter(pk=job.pk, claimed_by=context.claim).update(rev=F("rev") + 1, **fields)
+        if not changed:
+            raise ClaimLost
+        Lock.objects.filter(job=job).delete()
+        for name, value in fields.items():
+            setattr(job, name, value)
+        job.rev += 1
+        if kind.on_end is not None:
+            kind.on_end(job)
+        _record_end(job)
+        announce(job)
+
+
+def _record_end(job: Job) -> None:
+    severity = "error" if job.status == JobStatus.FAILED else "info"
+    words = f"{job.title}: {job.get_status_display()}" + (f". {job.error}" if job.error else "")
+    event = record(f"job.{job.status}", words, severity=severity, user=job.user, job=job)
+    # The event belongs to the job's object, which may be gone by now.
+    event.object_type, event.object_id, event.object_name = job.object_type, job.object_id, job.object_name
+    event.save(update_fields=["object_type", "object_id", "object_name"])
