@@ -21,16 +21,16 @@ class DomainState(StrEnum):
 _STATES = {getattr(libvirt, f"VIR_DOMAIN_{state.name}"): state for state in DomainState}
 
 
-def _words(prefix: str) -> dict[int, str]:
-    """{number: "from snapshot"} of libvirt's VIR_DOMAIN_SHUTOFF_FROM_SNAPSHOT and the like."""
+def constants(prefix: str, without: str = "") -> dict[int, str]:
+    """{number: "from snapshot"} of libvirt's VIR_DOMAIN_SHUTOFF_FROM_SNAPSHOT and the like, but for names that begin with `without`."""
     return {
         value: name.removeprefix(prefix).lower().replace("_", " ")
         for name, value in vars(libvirt).items()
-        if name.startswith(prefix) and isinstance(value, int) and not name.endswith("_LAST")
+        if name.startswith(prefix) and isinstance(value, int) and not (without and name.startswith(without))
     }
 
 
-_REASONS = {state: _words(f"VIR_DOMAIN_{state.name}_") for state in DomainState}
+_REASONS = {state: constants(f"VIR_DOMAIN_{state.name}_") for state in DomainState}
 _DISK_ERRORS = {libvirt.VIR_DOMAIN_DISK_ERROR_NO_SPACE: "no space", libvirt.VIR_DOMAIN_DISK_ERROR_UNSPEC: "ioerror"}
 
 

@@ -139,7 +139,7 @@ _BY_WORDS: tuple[tuple[re.Pattern[str], type[HypervisorError]], ...] = (
     ),
     (re.compile(r"Active console session exists"), Busy),
     (re.compile(r"[Gg]uest agent is not (connected|responding|available)|QEMU guest agent is not"), AgentUnresponsive),
-    (re.compile(r"already (exists|defined)|already in use|already active|is already"), AlreadyExists),
+    (re.compile(r"already (exists?|defined)|already in use|already active|is already"), AlreadyExists),
 )
 _ACTIVE = re.compile(r"is already (active|running)|is not (active|running)")
 

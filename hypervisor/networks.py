@@ -43,7 +43,7 @@ def ensure_network(link: HostLink, spec: NetworkSpec) -> None:
     def run(connection: libvirt.virConnect) -> None:
         try:
             network = connection.networkLookupByName(spec.name)
-            _compare(spec, from_xml(network.XMLDesc(libvirt.VIR_NETWORK_XML_INACTIVE)))
+            _compare(spec, from_xml(network.XMLDesc(0)))
         except libvirt.libvirtError as error:
             if error.get_error_code() != libvirt.VIR_ERR_NO_NETWORK:
                 raise

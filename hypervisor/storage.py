@@ -58,7 +58,7 @@ def ensure_pool(link: HostLink, spec: PoolSpec) -> None:
     def run(connection: libvirt.virConnect) -> None:
         try:
             pool = connection.storagePoolLookupByName(spec.name)
-            found = pool_from_xml(pool.XMLDesc(libvirt.VIR_STORAGE_XML_INACTIVE)).path
+            found = pool_from_xml(pool.XMLDesc(0)).path
             if found.rstrip("/") != spec.path.rstrip("/"):
                 raise AlreadyExists(f"pool {spec.name} is already there, with directory {found}")
         except libvirt.libvirtError as error:
