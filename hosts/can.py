@@ -32,7 +32,7 @@ def check(action: str, host: Host, *, busy: Job | None = None) -> Verdict:
 
     Args:
         action: a key of ACTIONS.
-        busy: the job that holds the host's lock, if any (jobs.locks.holder_of).
+        busy: the job that holds the host's lock, if any (jobs.engine.holder_of).
     """
     known = ACTIONS[action]
     if action == "edit":

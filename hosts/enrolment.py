@@ -75,7 +75,7 @@ def script(enrolment: Enrolment, base_url: str) -> str:
         "PORTAL_URL": f"{base_url.rstrip('/')}/enrol/{enrolment.pk}",
         "HOST_ADDRESS": host.address,
         "TLS_PORT": str(host.port or 16514),
-        "CA_CERTIFICATE": authority().ca_pem.decode() if isinstance(authority().ca_pem, bytes) else authority().ca_pem,
+        "CA_CERTIFICATE": authority().ca_pem.decode(),
     }
     head = "".join(f"{name}={shlex.quote(value)}\n" for name, value in values.items())
     first, rest = SCRIPT.read_text().split("\n", 1)
@@ -101,7 +101,7 @@ def certify(enrolment: Enrolment, token: str, csr_pem: str) -> str:
     if not secrets.compare_digest(enrolment.digest, digest_of(token)):
         raise Refused
     try:
-        certificate = authority().sign_csr(csr_pem.encode(), host.name, [host.address])
+        certificate = authority().sign_csr(csr_pem.encode(), host.address, [host.address])
     except ValueError as error:
         raise FieldError("csr", f"This is no certificate request that we can sign: {error}") from None
     with transaction.atomic():
@@ -109,7 +109,7 @@ def certify(enrolment: Enrolment, token: str, csr_pem: str) -> str:
         if not used:
             raise Refused
         record("host.certified", f"{host.name} fetched its certificate", obj=host, user=enrolment.created_by)
-    return certificate.decode() if isinstance(certificate, bytes) else certificate
+    return certificate.decode()
 
 
 def complete(enrolment: Enrolment, token: str) -> None:

@@ -65,7 +65,7 @@ def capabilities(host: Host, caps: HostCapabilities) -> None:
         "libvirt_version": caps.libvirt_version[:32],
         "hypervisor_version": caps.hypervisor_version[:32],
         "cpu_model": caps.cpu_model[:64],
-        "cpu_count": caps.sockets * caps.cores * caps.threads * max(1, caps.numa_nodes),
+        "cpu_count": caps.cpus,
         "memory_bytes": caps.memory_bytes,
         "capabilities": as_json(caps),
     }
@@ -113,6 +113,14 @@ def in_maintenance(host: Host, job: Job | None = None) -> None:
 def maintenance_undone(host: Host) -> None:
     """Back into service after maintenance could not be reached."""
     _move(host, (HostStatus.PREPARING_FOR_MAINTENANCE,), HostStatus.UP)
+
+
+def removed(host: Host, job: Job) -> None:
+    """Nothing of ours needs the host any more: the row goes."""
+    record("host.removed", f"Host {host.name} was removed", obj=host, user=job.user, job=job)
+    key = host.pk
+    Host.objects.filter(pk=key).delete()
+    publish("host", key, "removed")
 
 
 def explain(host: Host, error: Exception) -> str:

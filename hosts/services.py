@@ -15,7 +15,7 @@ from hosts.address import valid_address, valid_port, valid_ssh_user
 from hosts.enrolment import Command, issue
 from hosts.models import Cluster, Host, HostStatus, HostTransport
 from jobs import engine
-from jobs.locks import holder_of
+from jobs.engine import holder_of
 from jobs.models import Job
 from portal.errors import FieldError, NotPossible
 from portal.live import publish
@@ -83,6 +83,20 @@ def add(user: User, new: NewHost) -> tuple[Host, Job | None]:
         publish("host", host.pk, "added", host.rev, {"status": host.status})
         record("host.added", f"Host {host.name} was added at {host.address}", obj=host, user=user)
         return host, None if waits else submit_add(user, host, new.ssh_fingerprint)
+
+
+def add_by_api(user: User, *, cluster: Cluster, portal_url: str, name: str, address: str, transport: str = "tls", **more: Any) -> tuple[Host, Job | None, str]:
+    """`add` in one call for programs: a host by TLS gets its enrolment command at once.
+
+    Args:
+        portal_url: how the host reaches this portal.
+        more: further fields of NewHost.
+
+    Returns:
+        The host, its job (by SSH) or None, and the command (by TLS) or "".
+    """
+    host, job = add(user, NewHost(name=name, cluster=cluster, address=address, transport=transport, enrol=transport == HostTransport.TLS, **more))
+    return host, job, "" if job is not None else new_enrolment(user, host, portal_url).text
 
 
 def submit_add(user: User | None, host: Host, ssh_fingerprint: str = "") -> Job:

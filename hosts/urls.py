@@ -1,4 +1,6 @@
-from django.urls import URLPattern
+from django.urls import URLPattern, URLResolver
+
+from hosts.urls_enrol import urlpatterns as enrolment
 
 app_name = "hosts"
-urlpatterns: list[URLPattern] = []
+urlpatterns: list[URLPattern | URLResolver] = [*enrolment]

@@ -101,6 +101,24 @@ def refresh_pool(link: HostLink, name: str) -> None:
     _on_pool(link, name, lambda pool: pool.refresh(), "refreshing the pool")
 
 
+def remove_pool(link: HostLink, name: str) -> None:
+    """Stop and undefine the pool; its directory and volumes stay. One that is not there is fine."""
+
+    def run(connection: libvirt.virConnect) -> None:
+        try:
+            pool = connection.storagePoolLookupByName(name)
+        except libvirt.libvirtError as error:
+            if error.get_error_code() != libvirt.VIR_ERR_NO_STORAGE_POOL:
+                raise
+            return
+        if pool.isActive():
+            pool.destroy()
+        if pool.isPersistent():
+            pool.undefine()
+
+    link.call(run, timeout=POOL_SECONDS, what=f"removing pool {name}")
+
+
 def create_volume(link: HostLink, pool: str, spec: VolumeSpec) -> str:
     """Make an empty volume, or with `backing_path` a thin copy; returns its path.
 

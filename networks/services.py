@@ -12,7 +12,7 @@ from accounts.permissions import require
 from events.log import record
 from hosts.models import Cluster
 from jobs import engine
-from jobs.locks import holder_of
+from jobs.engine import holder_of
 from jobs.models import Job
 from networks import can
 from networks.models import Forward, Network

@@ -3,3 +3,6 @@ from django.apps import AppConfig
 
 class StorageConfig(AppConfig):
     name = "storage"
+
+    def ready(self) -> None:
+        from storage import disk_jobs, jobs  # noqa: F401  they register their kinds

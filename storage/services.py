@@ -14,7 +14,7 @@ from accounts.permissions import require
 from events.log import record
 from hosts.models import DataCenter, Host, HostStatus
 from jobs import engine
-from jobs.locks import holder_of
+from jobs.engine import holder_of
 from jobs.models import Job
 from portal.errors import FieldError, NotPossible
 from portal.live import publish
