@@ -2,7 +2,7 @@
 
 import ipaddress
 from dataclasses import dataclass
-from urllib.parse import quote, urlencode, urlsplit, urlunsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 TLS_PORT = 16514
 
@@ -79,7 +79,7 @@ class HostAddress:
             scheme = scheme.replace("+ssh", "+libssh") if scheme.endswith("+ssh") else scheme
             parameters |= {"known_hosts": self.known_hosts, "known_hosts_verify": "normal"}
         query = "&".join(part for part in (parts.query, urlencode(parameters, quote_via=quote, safe="/")) if part)
-        return urlunsplit((scheme, parts.netloc, parts.path, query, ""))
+        return f"{scheme}://{parts.netloc}{parts.path}" + (f"?{query}" if query else "")
 
     def __str__(self) -> str:
         return self.uri

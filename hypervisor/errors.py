@@ -139,9 +139,9 @@ _BY_WORDS: tuple[tuple[re.Pattern[str], type[HypervisorError]], ...] = (
     ),
     (re.compile(r"Active console session exists"), Busy),
     (re.compile(r"[Gg]uest agent is not (connected|responding|available)|QEMU guest agent is not"), AgentUnresponsive),
-    (re.compile(r"already (exists?|defined)|already in use|already active|is already"), AlreadyExists),
+    (re.compile(r"(already|not) (active|running)"), InvalidState),
+    (re.compile(r"already (exists?|defined)|already in use|is already"), AlreadyExists),
 )
-_ACTIVE = re.compile(r"is already (active|running)|is not (active|running)")
 
 
 def translate(error: libvirt.libvirtError) -> HypervisorError:
@@ -149,10 +149,8 @@ def translate(error: libvirt.libvirtError) -> HypervisorError:
     code, domain = error.get_error_code(), error.get_error_domain()
     message = (error.get_error_message() or str(error)).strip()
     kind = _BY_CODE.get(code) if code is not None else None
-    if kind is None or kind in (HostUnreachable, AgentUnresponsive):
+    if kind is None or kind in (HostUnreachable, AgentUnresponsive, NotSupported):
         kind = next((by_words for pattern, by_words in _BY_WORDS if pattern.search(message)), None) or kind or OperationFailed
-    if kind is AlreadyExists and code not in _BY_CODE and _ACTIVE.search(message):
-        kind = InvalidState
     return kind(message, code, domain)
 
 

@@ -60,7 +60,9 @@ def disks(draw: st.DrawFn) -> tuple[DiskSpec, ...]:
     found = []
     for target in draw(targets):
         if draw(st.booleans()):
-            found.append(DiskSpec(draw(st.just("") | paths), target, bus="scsi", device="cdrom", format="raw", readonly=True, serial=draw(words)))
+            found.append(
+                DiskSpec(draw(st.just("") | paths), target, bus="scsi", device="cdrom", format="raw", readonly=True, serial=draw(words))
+            )
         else:
             found.append(
                 DiskSpec(

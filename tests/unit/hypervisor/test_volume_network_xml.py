@@ -10,10 +10,16 @@ from hypervisor.spec import NetworkSpec, PoolSpec, VolumeSpec
 
 UUID = "6f1d5a5e-3c39-4f3c-9b0b-0d3a3b2b7c11"
 POOLS = [PoolSpec("local", "/var/lib/vireo/local"), PoolSpec("a <b>", "/srv/x y", UUID)]
-VOLUMES = [VolumeSpec("a.qcow2", 1 << 30), VolumeSpec("b.raw", 5, "raw"), VolumeSpec("c.qcow2", 1 << 30, "qcow2", "/srv/base.qcow2", "qcow2")]
+VOLUMES = [
+    VolumeSpec("a.qcow2", 1 << 30),
+    VolumeSpec("b.raw", 5, "raw"),
+    VolumeSpec("c.qcow2", 1 << 30, "qcow2", "/srv/base.qcow2", "qcow2"),
+]
 NETWORKS = [
     NetworkSpec("isolated", UUID, "vbr0"),
-    NetworkSpec("nat", bridge="vbr1", forward="nat", address="192.168.100.1/24", dhcp_start="192.168.100.10", dhcp_end="192.168.100.99", mtu=1400),
+    NetworkSpec(
+        "nat", bridge="vbr1", forward="nat", address="192.168.100.1/24", dhcp_start="192.168.100.10", dhcp_end="192.168.100.99", mtu=1400
+    ),
     NetworkSpec("six", address="fd00::1/64", dhcp_start="fd00::10", dhcp_end="fd00::ff"),
 ]
 
