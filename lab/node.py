@@ -1,0 +1,227 @@
+"""One host of the lab: its files, its namespaces, its daemons."""
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+from hosts.pki import CertificateAuthority
+from lab import namespaces
+from lab.namespaces import LabError, run
+
+TLS_PORT = 16514
+START_SECONDS = 30
+# Directories of the system that a host sees its own of. The mount points must exist on the machine.
+OWN = {"etc": "/etc/libvirt", "lib": "/var/lib/libvirt", "cache": "/var/cache/libvirt", "log": "/var/log/libvirt", "pki": "/etc/pki"}
+SHARED_POINT, LOCAL_POINT = "/var/lib/vireo/shared", "/var/lib/vireo/local"
+
+LIBVIRTD_CONF = """listen_tls = 1
+listen_tcp = 0
+listen_addr = "{address}"
+tls_port = "{port}"
+auth_tls = "none"
+auth_unix_rw = "none"
+host_uuid = "{uuid}"
+max_clients = 500
+max_workers = 20
+keepalive_interval = 5
+log_level = 3
+"""
+QEMU_CONF = """security_driver = "none"
+user = "root"
+group = "root"
+dynamic_ownership = 0
+remember_owner = 0
+cgroup_controllers = [ ]
+namespaces = [ ]
+vnc_listen = "{address}"
+migration_address = "{address}"
+default_tls_x509_cert_dir = "/etc/pki/qemu"
+"""
+
+
+# libvirtd looks its default user up even when qemu.conf names another; the machine's own accounts stay as they are.
+ACCOUNTS = {
+    "passwd": "libvirt-qemu:x:64055:64055::/var/lib/libvirt:/usr/sbin/nologin\n",
+    "group": "libvirt-qemu:x:64055:\nkvm:x:64056:\n",
+}
+
+
+@dataclass(frozen=True)
+class Wiring:
+    """Names in the kernel; an interface's holds 15 characters."""
+
+    netns: str
+    outside: str
+    bridge: str
+    prefix: int
+
+
+class Node:
+    def __init__(self, name: str, address: str, root: Path, shared: Path, wiring: Wiring, ca: CertificateAuthority) -> None:
+        self.name, self.address, self.root, self.shared, self.wiring, self.ca = name, address, root, shared, wiring, ca
+
+    @property
+    def uri(self) -> str:
+        return f"qemu+tls://{self.address}/system?pkipath={self.ca.client_dir()}"
+
+    @property
+    def hardware_uuid(self) -> uuid.UUID:
+        return uuid.uuid5(uuid.NAMESPACE_URL, f"vireo-lab:{self.root}")
+
+    def libvirtd_pid(self) -> int:
+        """0 when none runs."""
+        pids = namespaces.find(self.wiring.netns, "libvirtd")
+        return min(pids, default=0)
+
+    def is_alive(self) -> bool:
+        return bool(self.libvirtd_pid()) and bool(self._holder())
+
+    def _holder(self) -> int:
+        """The process that keeps the mount namespace: a `sleep` started by `_unshare`."""
+        return min(namespaces.find(self.wiring.netns, "sleep"), default=0)
+
+    # -- up and down
+
+    def up(self) -> None:
+        """Makes what is missing; a healthy host is left alone."""
+        if not self._holder():
+            self.down()
+            self._write_files()
+            self._wire()
+            self._unshare()
+        run("ip", "link", "set", self.wiring.outside, "up")
+        self._start_daemons()
+
+    def down(self) -> None:
+        """Ends every process in the host's namespace, and the namespace."""
+        namespaces.end(namespaces.pids_in(self.wiring.netns))
+        if namespaces.exists(self.wiring.netns):
+            run("ip", "netns", "del", self.wiring.netns)
+        run("ip", "link", "del", self.wiring.outside, check=False)
+
+    def _write_files(self) -> None:
+        for name in (*OWN, "local"):
+            (self.root / name).mkdir(parents=True, exist_ok=True)
+        for point in (*OWN.values(), SHARED_POINT, LOCAL_POINT):
+            Path(point).mkdir(parents=True, exist_ok=True)
+        values = {"address": self.address, "port": TLS_PORT, "uuid": self.hardware_uuid}
+        (self.root / "etc/libvirtd.conf").write_text(LIBVIRTD_CONF.format(**values))
+        (self.root / "etc/qemu.conf").write_text(QEMU_CONF.format(**values))
+        (self.root / "etc/virtlogd.conf").touch()
+        (self.root / "etc/virtlockd.conf").touch()
+        for name, line in ACCOUNTS.items():
+            (self.root / name).write_text(Path("/etc", name).read_text() + line)
+        for log in (self.root / "log").rglob("*.log"):
+            log.unlink()
+        if not (self.root / "pki/qemu/server-key.pem").exists():
+            self.write_certificates(self.ca)
+
+    def write_certificates(self, ca: CertificateAuthority) -> None:
+        """A fresh pair from the given CA, where libvirt and QEMU look for it."""
+        pair, pki = ca.issue_host(self.name, [self.address]), self.root / "pki"
+        files = {
+            "CA/cacert.pem": ca.ca_pem,
+            "libvirt/servercert.pem": pair.cert_pem,
+            "libvirt/clientcert.pem": pair.cert_pem,
+            "libvirt/private/serverkey.pem": pair.key_pem,
+            "libvirt/private/clientkey.pem": pair.key_pem,
+            "qemu/ca-cert.pem": ca.ca_pem,
+            "qemu/server-cert.pem": pair.cert_pem,
+            "qemu/client-cert.pem": pair.cert_pem,
+            "qemu/server-key.pem": pair.key_pem,
+            "qemu/client-key.pem": pair.key_pem,
+        }
+        for name, content in files.items():
+            path = pki / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch(mode=0o600)
+            path.write_bytes(content)
+
+    def _wire(self) -> None:
+        wiring = self.wiring
+        run("ip", "netns", "add", wiring.netns)
+        run("ip", "link", "add", wiring.outside, "type", "veth", "peer", "name", "eth0", "netns", wiring.netns)
+        run("ip", "link", "set", wiring.outside, "master", wiring.bridge, "up")
+        inside = ("ip", "-n", wiring.netns)
+        run(*inside, "link", "set", "lo", "up")
+        run(*inside, "addr", "add", f"{self.address}/{wiring.prefix}", "dev", "eth0")
+        run(*inside, "link", "set", "eth0", "up")
+
+    def _unshare(self) -> None:
+        """Own mounts and host name, held by a sleeping process; returns when they are all in place."""
+        ready = self.root / "ready"
+        ready.unlink(missing_ok=True)
+        binds = [f"mount --bind '{self.root / name}' '{point}'" for name, point in OWN.items()]
+        binds += [f"mount --bind '{self.root / name}' '/etc/{name}'" for name in ACCOUNTS]
+        binds += [f"mount --bind '{self.root / 'local'}' '{LOCAL_POINT}'", _shared_mount(self.shared)]
+        script = "\n".join(["set -e", f"hostname {self.name}", "mount -t tmpfs tmpfs /run", "mkdir -p /run/lock", *binds, f"touch '{ready}'", "exec sleep infinity"])
+        command = ["ip", "netns", "exec", self.wiring.netns, "unshare", "-m", "-u", "--propagation", "private", "sh", "-c", script]
+        log = (self.root / "log" / "namespace.log").open("wb")
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd="/")
+        deadline = time.monotonic() + START_SECONDS
+        while not ready.exists():
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise LabError(f"{self.name}: namespaces could not be made: {(self.root / 'log' / 'namespace.log').read_text().strip()}")
+            time.sleep(0.02)
+
+    def _inside(self, *command: str) -> None:
+        """Runs a daemon's start in the host's namespaces; the daemon puts itself into the background."""
+        holder = self._holder()
+        if not holder:
+            raise LabError(f"{self.name} is down")
+        run("setsid", "nsenter", "-t", str(holder), "-m", "-u", "-n", *command)
+
+    def _start_daemons(self) -> None:
+        netns = self.wiring.netns
+        for daemon in ("virtlogd", "virtlockd"):
+            if not namespaces.find(netns, daemon):
+                self._inside(daemon, "-d")
+        self.start_libvirtd()
+
+    # -- faults
+
+    def start_libvirtd(self) -> None:
+        """Starts it, or thaws it; returns when it answers over TLS."""
+        if pid := self.libvirtd_pid():
+            os.kill(pid, signal.SIGCONT)
+        else:
+            self._inside("libvirtd", "-d", "--listen")
+        deadline = time.monotonic() + START_SECONDS
+        while (answer := run("timeout", "3", "virsh", "-q", "-c", self.uri, "hostname", check=False)).returncode:
+            if time.monotonic() > deadline:
+                raise LabError(f"{self.name}: libvirtd does not answer: {answer.stderr.strip()}; see {self.root / 'log'}")
+            time.sleep(0.05)
+
+    def stop_libvirtd(self) -> None:
+        """An orderly end: the guests run on."""
+        namespaces.end(namespaces.find(self.wiring.netns, "libvirtd"), signal.SIGTERM, 20)
+
+    def freeze_libvirtd(self) -> None:
+        """It accepts connections (the kernel does) and never answers."""
+        pid = self.libvirtd_pid()
+        if not pid:
+            raise LabError(f"{self.name}: no libvirtd runs")
+        os.kill(pid, signal.SIGSTOP)
+
+    def kill(self) -> None:
+        """As if the power went: every process of the host, its guests too."""
+        namespaces.end(namespaces.pids_in(self.wiring.netns))
+
+    def cut(self) -> None:
+        """Its network alone."""
+        run("ip", "link", "set", self.wiring.outside, "down")
+
+    def purge(self) -> None:
+        shutil.rmtree(self.root, ignore_errors=True)
+
+
+def _shared_mount(source: Path) -> str:
+    """A plain bind, or bindfs under Gluster's name where it is installed: libvirt then takes the directory for shared and lets VMs migrate."""
+    if shutil.which("bindfs"):
+        return f"bindfs -o subtype=glusterfs,direct_io,allow_other '{source}' '{SHARED_POINT}'"
+    return f"mount --bind '{source}' '{SHARED_POINT}'"
