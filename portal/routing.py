@@ -1,5 +1,10 @@
 """All WebSockets. The access table in tests/ has a row for every one."""
 
-from django.urls import URLPattern
+from django.urls import URLPattern, path
 
-websocket_urlpatterns: list[URLPattern] = []
+from vms.consoles.consumers import SerialConsumer, VncConsumer
+
+websocket_urlpatterns: list[URLPattern] = [
+    path("ws/vms/<uuid:vm_id>/vnc", VncConsumer.as_asgi()),
+    path("ws/vms/<uuid:vm_id>/serial", SerialConsumer.as_asgi()),
+]

@@ -1,4 +1,6 @@
-from django.urls import URLPattern
+from django.urls import include, path
 
 app_name = "vms"
-urlpatterns: list[URLPattern] = []
+urlpatterns = [
+    path("vms/<uuid:vm_id>/", include("vms.consoles.urls")),
+]

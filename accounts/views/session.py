@@ -12,6 +12,7 @@ from accounts import throttle
 from accounts.forms import SignInForm
 from accounts.middleware import public
 from events.log import record
+from portal.live import publish_to
 
 
 def _destination(request: HttpRequest) -> str:
@@ -53,5 +54,7 @@ def sign_in(request: HttpRequest) -> HttpResponse:
 @require_POST
 def sign_out(request: HttpRequest) -> HttpResponse:
     record("session.closed", f"{request.user} signed out", obj=request.user, user=request.user, request=request)
+    user_id = request.user.pk
     logout(request)
+    publish_to(f"user:{user_id}", {"type": "live.recheck"})  # what this session has open elsewhere closes
     return redirect("accounts:sign-in")
