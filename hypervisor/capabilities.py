@@ -148,7 +148,11 @@ def _read(connection: libvirt.virConnect) -> HostCapabilities:
     guests = caps.findall("guest")
     own_arch = text(caps, "host/cpu/arch") or str(info[0])
     native = [guest for guest in guests if attribute(guest, "arch", "name") == own_arch] or guests[:1]
-    memory = sum(size(cell, "memory", "KiB") for cell in cells) or int(info[1]) * 1024 * 1024
+    # The NUMA cells leave out memory that was plugged in later; the statistics have it.
+    cells_memory = sum(size(cell, "memory", "KiB") for cell in cells)
+    nothing: dict[str, int] = {}
+    statistics = _ask(lambda: connection.getMemoryStats(libvirt.VIR_NODE_MEMORY_STATS_ALL_CELLS), nothing)
+    memory = statistics.get("total", 0) * 1024 or cells_memory or int(info[1]) * 1024 * 1024
 
     def system(entry: str) -> str:
         value = text(smbios, f"system/entry[@name='{entry}']").strip()

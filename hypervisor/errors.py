@@ -137,7 +137,7 @@ _BY_WORDS: tuple[tuple[re.Pattern[str], type[HypervisorError]], ...] = (
         ),
         HostUnreachable,
     ),
-    (re.compile(r"Active console session exists"), Busy),
+    (re.compile(r"Active console session exists|Is another process using the image"), Busy),
     (re.compile(r"[Gg]uest agent is not (connected|responding|available)|QEMU guest agent is not"), AgentUnresponsive),
     (re.compile(r"(already|not) (active|running)"), InvalidState),
     (re.compile(r"already (exists?|defined)|already in use|is already"), AlreadyExists),
