@@ -144,7 +144,9 @@ def _make_initrd(root: Path, kernel_root: Path, agent_root: Path, target: Path) 
         (root / path).write_text(text)
         (root / path).chmod(0o755)
     names = "\n".join(sorted(str(path.relative_to(root)) for path in root.rglob("*"))) + "\n"
-    archive = subprocess.run(["cpio", "-o", "-H", "newc", "-R", "0:0", "--quiet"], cwd=root, input=names.encode(), capture_output=True, check=True).stdout
+    archive = subprocess.run(
+        ["cpio", "-o", "-H", "newc", "-R", "0:0", "--quiet"], cwd=root, input=names.encode(), capture_output=True, check=True
+    ).stdout
     target.write_bytes(subprocess.run(["gzip", "-6", "-n"], input=archive, capture_output=True, check=True).stdout)
 
 

@@ -159,7 +159,17 @@ class Node:
         binds = [f"mount --bind '{self.root / name}' '{point}'" for name, point in OWN.items()]
         binds += [f"mount --bind '{self.root / name}' '/etc/{name}'" for name in ACCOUNTS]
         binds += [f"mount --bind '{self.root / 'local'}' '{LOCAL_POINT}'", _shared_mount(self.shared)]
-        script = "\n".join(["set -e", f"hostname {self.name}", "mount -t tmpfs tmpfs /run", "mkdir -p /run/lock", *binds, f"touch '{ready}'", "exec sleep infinity"])
+        script = "\n".join(
+            [
+                "set -e",
+                f"hostname {self.name}",
+                "mount -t tmpfs tmpfs /run",
+                "mkdir -p /run/lock",
+                *binds,
+                f"touch '{ready}'",
+                "exec sleep infinity",
+            ]
+        )
         command = ["ip", "netns", "exec", self.wiring.netns, "unshare", "-m", "-u", "--propagation", "private", "sh", "-c", script]
         log = (self.root / "log" / "namespace.log").open("wb")
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd="/")

@@ -83,13 +83,18 @@ class VM(Entity, Hardware):
     template = models.ForeignKey(Template, null=True, blank=True, on_delete=models.SET_NULL, related_name="vms")
     owner = models.ForeignKey("accounts.User", null=True, on_delete=models.SET_NULL, related_name="vms")
     origin = models.CharField(max_length=16, choices=VmOrigin, default=VmOrigin.VIREO)
+    domain_name = models.CharField(
+        max_length=255, blank=True, default="", help_text="libvirt's name of it, which stays when the VM is renamed"
+    )
     delete_protected = models.BooleanField(default=False)
     tags = models.JSONField(default=list, blank=True)
     # What was asked for while the VM ran and needs a restart: field name -> value.
     next_run = models.JSONField(default=dict, blank=True)
     display_secret = models.TextField(blank=True, default="", help_text="VNC password, encrypted")
 
-    host = models.ForeignKey(Host, null=True, blank=True, on_delete=models.PROTECT, related_name="vms", help_text="where the domain is defined")
+    host = models.ForeignKey(
+        Host, null=True, blank=True, on_delete=models.PROTECT, related_name="vms", help_text="where the domain is defined"
+    )
     status = models.CharField(max_length=32, choices=VmStatus, default=VmStatus.DOWN)
     status_reason = models.TextField(blank=True, default="")
     status_since = models.DateTimeField(null=True)

@@ -1,0 +1,1 @@
+"""Tests on real libvirt hosts with real QEMU guests."""

@@ -1,0 +1,5 @@
+"""The kinds of job that VMs and templates have: importing this registers them."""
+
+from vms import jobs_change, jobs_create, jobs_run
+
+__all__ = ["jobs_change", "jobs_create", "jobs_run"]

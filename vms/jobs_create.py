@@ -1,0 +1,141 @@
+"""The job `vm.create`: place, disks, domain, start. Whatever interrupts it, either all is there in the end, or nothing."""
+
+from hosts.placement import pick
+from hypervisor import domains
+from hypervisor import storage as pools
+from hypervisor.errors import AlreadyExists, InvalidState, NotFound
+from hypervisor.spec import VolumeSpec
+from jobs.context import Context
+from jobs.engine import register
+from jobs.errors import StepFailed
+from jobs.kinds import StepDef
+from jobs.models import Job, JobStatus
+from storage import observe as storage_observe
+from storage.models import Disk, DiskStatus, StorageKind
+from vms import observe
+from vms.models import VM
+from vms.spec import attachments_of
+from vms.steps import copy_volume, define, find_vm, link_to, look, vm_of
+
+
+def place(ctx: Context) -> None:
+    """The host, and with it the place of local disks."""
+    vm = vm_of(ctx)
+    fixed = [attachment.disk.host for attachment in attachments_of(vm) if attachment.disk and attachment.disk.host_id]
+    only = fixed[0] if fixed else vm.host
+    if "host" in ctx.facts:
+        return
+    host = pick(vm.cluster, vm.memory_mib, vm.vcpus, only)
+    ctx.save_facts(host=str(host.pk))
+    observe.placed(vm, host)
+    local = [disk.pk for disk in _own_disks(vm) if disk.domain and disk.domain.kind == StorageKind.LOCAL_DIR]
+    Disk.objects.filter(pk__in=local).update(host=host)
+    ctx.log(f"Host {host.name} was chosen.")
+
+
+def _own_disks(vm: VM) -> list[Disk]:
+    return list(
+        Disk.objects.select_related("domain", "backing", "host").filter(attachments__vm=vm, status=DiskStatus.LOCKED).order_by("created_at")
+    )
+
+
+def make_disks(ctx: Context) -> None:
+    """Volumes bear the disks' ids as names, so one that is there already is ours, from an earlier try."""
+    vm = vm_of(ctx)
+    link = link_to(vm)
+    sources = list(vm.template.disks.order_by("created_at")) if vm.template else []
+    for index, disk in enumerate(_own_disks(vm)):
+        ctx.check()
+        assert disk.domain is not None
+        backing = disk.backing
+        spec = VolumeSpec(
+            disk.volume_name,
+            disk.capacity_bytes,
+            disk.format,
+            backing_path=backing.path if backing else "",
+            backing_format=backing.format if backing else "",
+        )
+        source = sources[index] if backing is None and index < len(sources) else None
+        try:
+            if source is not None:
+                copy_volume(ctx, link, disk.domain.pool_name, source.path, spec)
+            else:
+                pools.create_volume(link, disk.domain.pool_name, spec)
+        except AlreadyExists:
+            ctx.log(f"The volume of {disk.name} is there from an earlier try.")
+        except NotFound as error:
+            raise StepFailed(f"Storage domain {disk.domain.name} is not ready on {vm.host}: {error}", str(error)) from None
+        info = pools.volume_info(link, disk.domain.pool_name, disk.volume_name)
+        Disk.objects.filter(pk=disk.pk).update(path=info.path, allocated_bytes=info.allocation)
+
+
+def remove_disks(ctx: Context) -> None:
+    vm = find_vm(ctx)
+    if vm is None or vm.host is None:
+        return
+    for disk in _own_disks(vm):
+        if disk.domain is not None:
+            try:
+                pools.delete_volume(link_to(vm), disk.domain.pool_name, disk.volume_name)
+            except NotFound:
+                continue  # the pool itself is gone, and the volume with it
+
+
+def make_domain(ctx: Context) -> None:
+    define(vm_of(ctx))
+
+
+def remove_domain(ctx: Context) -> None:
+    vm = find_vm(ctx)
+    if vm is None or vm.host is None:
+        return
+    link, uuid = link_to(vm), str(vm.pk)
+    for verb in (domains.destroy, domains.undefine):
+        try:
+            verb(link, uuid)
+        except NotFound:
+            return
+        except InvalidState:
+            continue  # it does not run, so there is nothing to power off
+
+
+def start(ctx: Context) -> None:
+    vm = vm_of(ctx)
+    if ctx.params.get("start"):
+        try:
+            domains.create(link_to(vm), str(vm.pk))
+        except InvalidState:
+            ctx.log("It runs already, from an earlier try.")
+
+
+def settle(ctx: Context) -> None:
+    """Disks and VM leave their locked states; the status is what libvirt says."""
+    vm = vm_of(ctx)
+    for disk in _own_disks(vm):
+        storage_observe.disk_status(disk, DiskStatus.OK)
+    observe.created(vm)
+    look(vm, started=bool(ctx.params.get("start")))
+
+
+def _end(job: Job) -> None:
+    """Nothing came of it: no row stays behind. The job keeps the name and the reason."""
+    if job.status == JobStatus.SUCCEEDED:
+        return
+    vm = VM.objects.filter(pk=job.object_id).first()
+    if vm is not None:
+        disks = list(Disk.objects.filter(attachments__vm=vm, status=DiskStatus.LOCKED))
+        observe.forget(vm, f"{vm.name} was not made: {job.error or 'cancelled'}", job.user, job)
+        Disk.objects.filter(pk__in=[disk.pk for disk in disks]).delete()
+
+
+register(
+    "vm.create",
+    [
+        StepDef("place", "Choose a host", place),
+        StepDef("disks", "Make the disks", make_disks, remove_disks, weight=5),
+        StepDef("domain", "Define the domain", make_domain, remove_domain),
+        StepDef("start", "Start it", start),
+        StepDef("settle", "See what became of it", settle),
+    ],
+    on_end=_end,
+)

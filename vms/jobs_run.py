@@ -1,0 +1,135 @@
+"""Jobs that change what a VM does: start, pause, power. One step each; the undo of a failed start is libvirt's own."""
+
+import time
+from collections.abc import Callable
+from functools import partial
+
+from hosts.placement import pick
+from hypervisor import domains
+from hypervisor.domain_state import DomainState
+from hypervisor.domain_xml import to_xml
+from hypervisor.errors import InvalidState, NotFound
+from jobs.context import Context
+from jobs.engine import register
+from jobs.errors import StepFailed
+from jobs.kinds import StepDef
+from storage.models import Disk
+from vms import observe
+from vms.models import VM
+from vms.spec import build_spec, with_iso
+from vms.steps import define, exists_on_host, link_to, look, vm_of
+
+SHUTDOWN_SECONDS = 60
+# How often the domain's state is asked while the guest shuts down: a call of a tenth of a millisecond on an open connection.
+POLL_SECONDS = 0.2
+
+
+def _prepare(ctx: Context, vm: VM) -> None:
+    """A place, and a definition that says what is asked for."""
+    if vm.host is None:
+        fixed = Disk.objects.filter(attachments__vm=vm, host__isnull=False).select_related("host").first()
+        observe.placed(vm, pick(vm.cluster, vm.memory_mib, vm.vcpus, fixed.host if fixed else None))
+    if vm.next_run:
+        for field, value in vm.next_run.items():
+            setattr(vm, field, value)
+        vm.next_run, fields = {}, list(vm.next_run)
+        define(vm)
+        vm.save(update_fields=[*fields, "next_run"])
+        ctx.log(f"{', '.join(fields)} took effect.")
+    elif not exists_on_host(vm):
+        define(vm)
+        ctx.log(f"Its domain was missing on {vm.host}; it was defined again.")
+
+
+def start(ctx: Context, paused: bool = False) -> None:
+    vm = vm_of(ctx)
+    try:
+        if vm.next_run or vm.host is None:
+            _prepare(ctx, vm)
+        try:
+            domains.create(link_to(vm), str(vm.pk), paused)
+        except NotFound:
+            _prepare(ctx, vm)
+            domains.create(link_to(vm), str(vm.pk), paused)
+    except InvalidState:
+        ctx.log("It runs already.")
+    look(vm, started=True)
+
+
+def run_once(ctx: Context) -> None:
+    vm = vm_of(ctx)
+    _prepare(ctx, vm)
+    spec = build_spec(vm)
+    if iso_id := ctx.params.get("iso"):
+        iso = Disk.objects.filter(pk=iso_id).first()
+        if iso is None or not iso.path:
+            raise StepFailed("The ISO is gone.")
+        spec = with_iso(spec, iso.path)
+    try:
+        domains.create_once(link_to(vm), to_xml(spec), bool(ctx.params.get("paused")))
+    except InvalidState:
+        ctx.log("It runs already.")
+    look(vm, started=True)
+
+
+def shutdown(ctx: Context) -> None:
+    """Asks the guest, by its agent or ACPI, and waits until it is off. Cancelling stops the waiting, not the guest."""
+    vm = vm_of(ctx)
+    link, uuid = link_to(vm), str(vm.pk)
+    try:
+        domains.shutdown(link, uuid)
+    except InvalidState:
+        look(vm)
+        return
+    observe.powering_down(vm)
+    deadline = time.monotonic() + SHUTDOWN_SECONDS
+    while time.monotonic() < deadline:
+        ctx.check()
+        try:
+            if domains.state(link, uuid)[0] in (DomainState.SHUTOFF, DomainState.CRASHED):
+                look(vm)
+                return
+        except NotFound:
+            return  # a transient domain is gone once it is off
+        time.sleep(POLL_SECONDS)
+    if not ctx.params.get("force"):
+        observe.shutdown_ignored(vm)
+        raise StepFailed(f"The guest did not shut down within {SHUTDOWN_SECONDS} seconds. Power {vm.name} off if it hangs.")
+    ctx.log("The guest did not answer in time and was powered off, as asked.")
+    _ignoring_off(domains.destroy, vm)
+    look(vm)
+
+
+def _ignoring_off(verb: Callable[..., None], vm: VM) -> None:
+    try:
+        verb(link_to(vm), str(vm.pk))
+    except InvalidState:
+        return  # it is off already, which is what was asked for
+
+
+def poweroff(ctx: Context) -> None:
+    vm = vm_of(ctx)
+    _ignoring_off(domains.destroy, vm)
+    look(vm)
+
+
+def simple(verb: Callable[..., None], done: DomainState | None, ctx: Context) -> None:
+    """A verb that libvirt does at once; `done` is the state in which it was done before we were interrupted."""
+    vm = vm_of(ctx)
+    try:
+        verb(link_to(vm), str(vm.pk))
+    except InvalidState:
+        if done is None or domains.state(link_to(vm), str(vm.pk))[0] != done:
+            raise
+    look(vm)
+
+
+register("vm.start", [StepDef("start", "Start it", start)], cancellable=False)
+register("vm.start_paused", [StepDef("start", "Start it paused", partial(start, paused=True))], cancellable=False)
+register("vm.run_once", [StepDef("start", "Start it once", run_once)], cancellable=False)
+register("vm.shutdown", [StepDef("shutdown", "Wait for the guest to shut down", shutdown)])
+register("vm.poweroff", [StepDef("poweroff", "Power it off", poweroff)], cancellable=False)
+register("vm.reboot", [StepDef("reboot", "Ask the guest to reboot", partial(simple, domains.reboot, None))], cancellable=False)
+register("vm.reset", [StepDef("reset", "Reset it", partial(simple, domains.reset, None))], cancellable=False)
+register("vm.pause", [StepDef("pause", "Pause it", partial(simple, domains.suspend, DomainState.PAUSED))], cancellable=False)
+register("vm.resume", [StepDef("resume", "Resume it", partial(simple, domains.resume, DomainState.RUNNING))], cancellable=False)

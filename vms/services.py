@@ -1,0 +1,356 @@
+"""The verbs on VMs and templates. Pages, the API and the CLI call these and nothing below.
+
+Each checks the permission and the capability, writes the rows and the job in one transaction, and returns the job.
+Raises PermissionDenied (403), NotPossible and jobs.errors.ObjectBusy (409), FieldError (422).
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from django.core.exceptions import PermissionDenied
+from django.db import IntegrityError, transaction
+
+from accounts.models import User
+from accounts.permissions import allowed, grant, require
+from events.log import record
+from hosts.models import Cluster, Host
+from jobs.engine import holder_of, submit
+from jobs.errors import ObjectBusy
+from jobs.models import Job
+from networks.models import Network
+from portal.errors import FieldError, NotPossible
+from portal.live import publish
+from portal.names import valid_name
+from storage.models import Disk, DiskContent, DiskStatus, StorageDomain, StorageStatus
+from vms import can
+from vms.build import draft_disks, draft_nic, new_display_secret
+from vms.models import VM, Firmware, Template, VmStatus
+
+MEMORY_MIB = range(16, 16 * 2**20)
+VCPUS = range(1, 513)
+DISK_BYTES = range(1 << 20, (64 << 40) + 1)
+
+# Actions that are no plain job of the same name: `act` refuses them.
+NOT_BY_ACT = frozenset({"console", "edit", "template", "remove"})
+_WORDS = {
+    "start": "Run",
+    "start_paused": "Start paused",
+    "run_once": "Run once",
+    "shutdown": "Shut down",
+    "poweroff": "Power off",
+    "reboot": "Reboot",
+    "reset": "Reset",
+    "pause": "Pause",
+    "resume": "Resume",
+}
+# Fields that a running domain cannot take: they wait for the next run.
+_NEXT_RUN_FIELDS = ("memory_mib", "vcpus", "firmware")
+_PLAIN_FIELDS = ("name", "description", "tags", "delete_protected")
+
+
+@dataclass(frozen=True)
+class NewVm:
+    """What a new VM should be.
+
+    Args:
+        template: None makes a blank VM with one disk of `disk_bytes`.
+        iso: goes into its CD drive, which then boots first.
+        storage_domain: where its disks lie; None: where the template's are, or the first that the user may use.
+        network: None: the cluster's first that the user may use.
+        host: None: the scheduler chooses at the start.
+        start: runs it once it is made.
+    """
+
+    name: str
+    cluster: Cluster
+    template: Template | None = None
+    iso: Disk | None = None
+    memory_mib: int = 512
+    vcpus: int = 1
+    disk_bytes: int | None = None
+    network: Network | None = None
+    storage_domain: StorageDomain | None = None
+    description: str = ""
+    start: bool = False
+    firmware: str = Firmware.BIOS
+    os: str = "linux"
+    tags: tuple[str, ...] = ()
+    host: Host | None = None
+
+
+@dataclass(frozen=True)
+class BulkResult:
+    """What became of one VM of a selection: a job, or the reason why not."""
+
+    vm: VM
+    job: Job | None
+    reason: str = ""
+
+
+def create(user: User, new: NewVm) -> tuple[VM, Job]:
+    """Makes the rows, `image_locked`, and the job that makes disks and domain; when that fails nothing is left."""
+    if new.cluster is None:
+        raise FieldError("cluster", "Choose a cluster.")
+    require(user, "vm.create", new.cluster)
+    name = valid_name(new.name)
+    _check_hardware(new.memory_mib, new.vcpus)
+    _check_references(user, new)
+    storage_domain = _storage_for(user, new)
+    network = new.network or Network.objects.visible_to(user, "network.use").filter(cluster=new.cluster).first()
+    taken = FieldError("name", f"Cluster {new.cluster.name} has a VM named {name} already.")
+    if VM.objects.filter(cluster=new.cluster, name__iexact=name).exists():
+        raise taken
+    template = new.template
+    vm = VM(
+        name=name,
+        domain_name=name,
+        description=new.description[:4000],
+        cluster=new.cluster,
+        template=template,
+        owner=user,
+        host=new.host,
+        memory_mib=new.memory_mib,
+        vcpus=new.vcpus,
+        firmware=template.firmware if template else new.firmware,
+        os=template.os if template else new.os,
+        kernel=template.kernel if template else "",
+        initrd=template.initrd if template else "",
+        cmdline=template.cmdline if template else "",
+        tags=_valid_tags(new.tags),
+        status=VmStatus.IMAGE_LOCKED,
+        display_secret=new_display_secret(),
+        rev=1,
+    )
+    try:
+        with transaction.atomic():
+            vm.save(force_insert=True)
+            disks = draft_disks(vm, template, storage_domain, new.disk_bytes, new.iso)
+            draft_nic(vm, network)
+            grant("UserVmManager", vm, user=user, by=user)
+            job = submit("vm.create", user=user, target=vm, title=f"Create {name}", params={"start": new.start}, locks=disks)
+            record("vm.create_asked", f"{user} asked for VM {name}", obj=vm, user=user, job=job)
+            publish("vm", vm.pk, "added", vm.rev, {"status": vm.status})
+    except IntegrityError:
+        raise taken from None
+    return vm, job
+
+
+def _check_hardware(memory_mib: int, vcpus: int) -> None:
+    if memory_mib not in MEMORY_MIB:
+        raise FieldError("memory_mib", f"Memory is at least {MEMORY_MIB.start} MiB and at most {MEMORY_MIB.stop >> 20} TiB.")
+    if vcpus not in VCPUS:
+        raise FieldError("vcpus", f"A VM has 1 to {VCPUS.stop - 1} virtual CPUs.")
+
+
+def _check_references(user: User, new: NewVm) -> None:
+    """Ids come from forms and bodies: each must be the user's to use, and fit the others."""
+    if new.template is not None:
+        if not allowed(user, "template.use", new.template):
+            raise FieldError("template", "You may not use this template.")
+        if new.template.data_center_id != new.cluster.data_center_id:
+            raise FieldError("template", f"Template {new.template.name} lies in another data center than cluster {new.cluster.name}.")
+    elif new.disk_bytes is not None and new.disk_bytes not in DISK_BYTES:
+        raise FieldError("disk_bytes", "A disk has 1 MiB to 64 TiB.")
+    if new.iso is not None and (
+        new.iso.content != DiskContent.ISO or new.iso.status != DiskStatus.OK or not allowed(user, "disk.view", new.iso)
+    ):
+        raise FieldError("iso", "This is not an ISO that is ready to use.")
+    if new.network is not None and (new.network.cluster_id != new.cluster.pk or not allowed(user, "network.use", new.network)):
+        raise FieldError("network", f"This network is not one of cluster {new.cluster.name} that you may use.")
+    if new.host is not None and new.host.cluster_id != new.cluster.pk:
+        raise FieldError("host", f"{new.host.name} is in another cluster.")
+
+
+def _storage_for(user: User, new: NewVm) -> StorageDomain:
+    chosen = new.storage_domain
+    if chosen is None and new.template is not None:
+        first = new.template.disks.select_related("domain").first()
+        chosen = first.domain if first else None
+    if chosen is None:
+        active = StorageDomain.objects.visible_to(user, "storage_domain.use").filter(
+            data_center=new.cluster.data_center_id, status=StorageStatus.ACTIVE
+        )
+        chosen = active.order_by("-kind", "-available_bytes").first()  # a shared one before a local one
+        if chosen is None:
+            raise FieldError("storage_domain", "There is no active storage domain that you may use.")
+    elif new.storage_domain is not None and not allowed(user, "storage_domain.use", chosen):
+        raise FieldError("storage_domain", "You may not use this storage domain.")
+    if chosen.data_center_id != new.cluster.data_center_id:
+        raise FieldError("storage_domain", f"{chosen.name} belongs to another data center.")
+    if chosen.status != StorageStatus.ACTIVE:
+        raise FieldError("storage_domain", f"{chosen.name} is {chosen.get_status_display().lower()}.")
+    return chosen
+
+
+def _valid_tags(tags: Iterable[str]) -> list[str]:
+    found = sorted({tag.strip() for tag in tags if tag.strip()})
+    if len(found) > 50 or any(len(tag) > 64 for tag in found):
+        raise FieldError("tags", "At most 50 tags of 64 characters each.")
+    return found
+
+
+def _ready(user: User, vm: VM, action: str) -> None:
+    """Permission, then capability. Raises PermissionDenied, ObjectBusy, NotPossible."""
+    require(user, can.ACTIONS[action].permission, vm)
+    busy = holder_of(vm)
+    if busy is not None and action != "edit":
+        raise ObjectBusy(vm.name, busy)
+    verdict = can.check(action, vm, busy=busy)
+    if not verdict:
+        raise NotPossible(verdict.reason)
+
+
+def act(user: User, vm: VM, action: str, **options: Any) -> Job:
+    """A verb of can.ACTIONS as a job.
+
+    Args:
+        options: shutdown: `force` (power off when the guest does not answer in time); run_once: `iso` (id), `paused`.
+    """
+    if action not in _WORDS:
+        raise NotPossible(f"There is no action {action}.")
+    _ready(user, vm, action)
+    params: dict[str, Any] = {}
+    if action == "shutdown" and options.get("force"):
+        params["force"] = True
+    if action == "run_once":
+        params["paused"] = bool(options.get("paused"))
+        if options.get("iso"):
+            iso = Disk.objects.visible_to(user).filter(pk=options["iso"], content=DiskContent.ISO, status=DiskStatus.OK).first()
+            if iso is None:
+                raise FieldError("iso", "This is not an ISO that is ready to use.")
+            params["iso"] = str(iso.pk)
+    return submit(f"vm.{action}", user=user, target=vm, title=f"{_WORDS[action]} {vm.name}", params=params)
+
+
+def remove(user: User, vm: VM, keep_disks: bool = False) -> Job:
+    """Domain, row and, unless they are kept, its own disks. Foreign files of an adopted VM are never deleted."""
+    _ready(user, vm, "remove")
+    disks = [] if keep_disks else own_disks(vm)
+    return submit("vm.remove", user=user, target=vm, title=f"Remove {vm.name}", params={"keep_disks": keep_disks}, locks=disks)
+
+
+def own_disks(vm: VM) -> list[Disk]:
+    """The disks that go with the VM: data disks in our storage domains that no other VM and no template uses."""
+    candidates = Disk.objects.filter(attachments__vm=vm, content=DiskContent.DATA, domain__isnull=False, templates__isnull=True)
+    return list(candidates.exclude(attachments__in=_attachments_of_others(vm)).distinct())
+
+
+def _attachments_of_others(vm: VM) -> Any:
+    from vms.models import DiskAttachment
+
+    return DiskAttachment.objects.exclude(vm=vm)
+
+
+def edit(user: User, vm: VM, changes: dict[str, Any]) -> tuple[VM, Job | None]:
+    """Changes fields; while the VM runs, those that need a restart wait as "next run".
+
+    Args:
+        changes: of name, description, tags, delete_protected, memory_mib, vcpus, firmware.
+
+    Returns:
+        The VM, and the job that redefines its domain when something changed that the domain shows.
+    """
+    _ready(user, vm, "edit")
+    unknown = set(changes) - set(_NEXT_RUN_FIELDS) - set(_PLAIN_FIELDS)
+    if unknown:
+        raise FieldError(sorted(unknown)[0], "This cannot be changed.")
+    plain = _clean_plain(vm, {key: value for key, value in changes.items() if key in _PLAIN_FIELDS})
+    hardware = {key: value for key, value in changes.items() if key in _NEXT_RUN_FIELDS}
+    _check_hardware(hardware.get("memory_mib", vm.memory_mib), hardware.get("vcpus", vm.vcpus))
+    if hardware.get("firmware", vm.firmware) not in Firmware.values:
+        raise FieldError("firmware", "There is no such firmware.")
+    waiting = {**vm.next_run, **hardware}
+    waiting = {key: value for key, value in waiting.items() if value != getattr(vm, key)}
+    with transaction.atomic():
+        for key, value in plain.items():
+            setattr(vm, key, value)
+        if vm.status == VmStatus.DOWN:
+            for key, value in waiting.items():
+                setattr(vm, key, value)
+            vm.next_run = {}
+        else:
+            vm.next_run = waiting
+        vm.rev += 1
+        try:
+            vm.save(update_fields=[*_PLAIN_FIELDS, *_NEXT_RUN_FIELDS, "next_run", "rev", "updated_at"])
+        except IntegrityError:
+            raise FieldError("name", f"Cluster {vm.cluster.name} has a VM named {vm.name} already.") from None
+        job = None
+        if vm.status == VmStatus.DOWN and vm.host_id is not None and (waiting or {"name", "description", "tags"} & set(plain)):
+            job = submit("vm.edit", user=user, target=vm, title=f"Edit {vm.name}")
+        record("vm.edited", f"{vm.name}: {', '.join(sorted(changes)) or 'nothing'} changed", obj=vm, user=user, job=job)
+        publish("vm", vm.pk, "changed", vm.rev, {"status": vm.status, "next_run": bool(vm.next_run)})
+    return vm, job
+
+
+def _clean_plain(vm: VM, changes: dict[str, Any]) -> dict[str, Any]:
+    clean = dict(changes)
+    if "name" in clean:
+        clean["name"] = valid_name(clean["name"])
+        if VM.objects.filter(cluster=vm.cluster_id, name__iexact=clean["name"]).exclude(pk=vm.pk).exists():
+            raise FieldError("name", f"Cluster {vm.cluster.name} has a VM named {clean['name']} already.")
+    if "tags" in clean:
+        clean["tags"] = _valid_tags(clean["tags"])
+    return {key: value for key, value in clean.items() if getattr(vm, key) != value}
+
+
+def bulk(user: User, vms: Iterable[VM], action: str, **options: Any) -> list[BulkResult]:
+    """The action on each VM of a selection; one that cannot do it stops none of the others."""
+    results = []
+    for vm in vms:
+        try:
+            job = remove(user, vm, bool(options.get("keep_disks"))) if action == "remove" else act(user, vm, action, **options)
+            results.append(BulkResult(vm, job))
+        except (NotPossible, ObjectBusy, PermissionDenied, FieldError) as error:
+            results.append(BulkResult(vm, None, " ".join(error.messages) if isinstance(error, FieldError) else str(error)))
+    return results
+
+
+def make_template(user: User, vm: VM, name: str, description: str = "") -> Job:
+    """A template with full copies of the VM's disks."""
+    if vm is None:
+        raise FieldError("vm", "Name the VM.")
+    _ready(user, vm, "template")
+    require(user, "template.create", vm.cluster.data_center)
+    name = valid_name(name)
+    if Template.objects.filter(data_center=vm.cluster.data_center_id, name__iexact=name).exists():
+        raise FieldError("name", f"A template named {name} exists already.")
+    return submit(
+        "template.create",
+        user=user,
+        target=vm,
+        title=f"Make template {name} of {vm.name}",
+        params={"name": name, "description": description[:4000]},
+    )
+
+
+def remove_template(user: User, template: Template) -> Job:
+    """Raises NotPossible while disks of VMs are thin copies of its disks."""
+    require(user, "template.delete", template)
+    users = VM.objects.filter(attachments__disk__backing__templates=template).distinct()
+    if names := list(users.values_list("name", flat=True)[:5]):
+        raise NotPossible(f"{template.name} is in use: disks of {', '.join(names)} are thin copies of it.")
+    return submit("template.remove", user=user, target=template, title=f"Remove template {template.name}", locks=list(template.disks.all()))
+
+
+def accept_drift(user: User, vm: VM) -> VM:
+    """What somebody changed with virsh becomes what is asked for."""
+    require(user, "vm.edit", vm)
+    wanted = {entry["field"]: entry["found"] for entry in vm.drift}
+    changes = {key: int(wanted[key]) for key in ("memory_mib", "vcpus") if key in wanted}
+    for key, value in changes.items():
+        setattr(vm, key, value)
+    vm.drift, vm.rev = [], vm.rev + 1
+    vm.save(update_fields=[*changes, "drift", "rev"])
+    record("vm.drift_accepted", f"Changes made to {vm.name} outside of Vireo were accepted", obj=vm, user=user)
+    publish("vm", vm.pk, "changed", vm.rev)
+    return vm
+
+
+def revert_drift(user: User, vm: VM) -> Job:
+    """The domain is defined as Vireo wants it; a running VM takes it at its next start."""
+    require(user, "vm.edit", vm)
+    if vm.host is None:
+        raise NotPossible(f"{vm.name} is defined on no host.")
+    return submit("vm.edit", user=user, target=vm, title=f"Revert changes to {vm.name}")

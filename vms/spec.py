@@ -1,0 +1,78 @@
+"""From a VM's rows to the frozen spec of its domain. Pure over loaded rows: `vm.host`, `vm.cluster`, attachments, NICs."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from hypervisor.spec import DiskSpec, DomainSpec, GraphicsSpec, Metadata, NicSpec
+from portal.secrets import decrypt
+from vms.models import VM, DiskAttachment, Nic
+
+
+def attachments_of(vm: VM) -> list[DiskAttachment]:
+    return list(vm.attachments.select_related("disk").order_by("target"))
+
+
+def nics_of(vm: VM) -> list[Nic]:
+    return list(vm.nics.select_related("network").order_by("name"))
+
+
+def _disk(attachment: DiskAttachment) -> DiskSpec:
+    disk = attachment.disk
+    is_cd = attachment.device == "cdrom"
+    return DiskSpec(
+        source=disk.path if disk is not None else "",
+        target=attachment.target,
+        bus=attachment.bus,
+        device=attachment.device,
+        format="raw" if is_cd or disk is None else disk.format,
+        serial="" if is_cd or disk is None else disk.pk.hex[:20],
+        readonly=attachment.read_only or is_cd,
+    )
+
+
+def _nic(nic: Nic) -> NicSpec:
+    return NicSpec(
+        mac=nic.mac,
+        network=nic.network.libvirt_name if nic.network else nic.foreign_source,
+        model=nic.model,
+        link_up=nic.linked,
+        alias=str(nic.pk),
+    )
+
+
+def virt_type(vm: VM) -> str:
+    """KVM only where a guest was proven to run under it."""
+    if vm.host is not None and vm.host.driver.lower() == "test":
+        return "test"
+    return "kvm" if vm.host is not None and vm.host.runs_kvm else "qemu"
+
+
+def build_spec(vm: VM, attachments: Sequence[DiskAttachment] | None = None, nics: Sequence[Nic] | None = None) -> DomainSpec:
+    """The domain that is asked for. The spec holds the display's password: never log it."""
+    found_attachments = attachments_of(vm) if attachments is None else attachments
+    found_nics = nics_of(vm) if nics is None else nics
+    return DomainSpec(
+        uuid=str(vm.pk),
+        name=vm.domain_name or vm.name,
+        title=vm.name,
+        description=vm.description,
+        memory_mib=vm.memory_mib,
+        vcpus=vm.vcpus,
+        cpu_model=vm.cluster.cpu_model,
+        virt_type=virt_type(vm),
+        firmware=vm.firmware,
+        kernel=vm.kernel,
+        initrd=vm.initrd,
+        cmdline=vm.cmdline,
+        disks=tuple(_disk(attachment) for attachment in found_attachments),
+        nics=tuple(_nic(nic) for nic in found_nics),
+        graphics=GraphicsSpec(password=decrypt(vm.display_secret)),
+        metadata=Metadata(vm_id=str(vm.pk), owner=vm.owner.username if vm.owner else "", tags=tuple(vm.tags)),
+    )
+
+
+def with_iso(spec: DomainSpec, path: str) -> DomainSpec:
+    """The same machine, booting once from an ISO in its CD drive."""
+    drive = DiskSpec(source=path, target="sda", bus="sata", device="cdrom", format="raw", readonly=True)
+    others = tuple(disk for disk in spec.disks if disk.device != "cdrom" and disk.target != drive.target)
+    return replace(spec, disks=(*others, drive), boot_order=("cdrom", "hd"))
