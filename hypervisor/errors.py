@@ -31,6 +31,10 @@ class HypervisorError(Exception):
 class HostUnreachable(HypervisorError):
     """No connection: it could not be made, was lost, or is being made again."""
 
+    def copy(self) -> "HostUnreachable":
+        """Another of the same kind: when several threads raise it, each needs a traceback of its own."""
+        return type(self)(self.message, self.code, self.domain)
+
 
 class CallTimeout(HostUnreachable):
     """The host accepted the call and did not answer within the time limit."""

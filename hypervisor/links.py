@@ -13,16 +13,18 @@ import libvirt
 
 from .address import HostAddress
 from .errors import CallTimeout, CertificateRefused, HostUnreachable, HypervisorError
+from .lanes import MAX_CALLS, Lanes
 from .opener import Opener
 from .session import Session
 
 T = TypeVar("T")
 
-MAX_CALLS = 8
 BACKOFF_FIRST = 0.5
 BACKOFF_MAX = 15.0
-# After a call ran out of time: how long the host has to answer the cheapest question there is.
+# After a call ran out of time: how long the host has to take a new connection, which needs 0.1 s of a healthy one.
 PING_SECONDS = 2.0
+SETUP_SECONDS = 10.0
+SETUP = "registering for events"
 
 
 class LinkState(StrEnum):
@@ -52,8 +54,9 @@ class HostLink:
         self.last_error: HypervisorError | None = None
         self._name = address.host or address.uri
         self._changed = threading.Condition()
-        self._session: Session | None = None
-        self._suspect: Session | None = None
+        self._remote = bool(address.host)  # a driver inside this process has no libvirtd to lose
+        self._lanes: Lanes | None = None
+        self._suspect: Lanes | None = None
         self._keeper: threading.Thread | None = None
         self._opener = Opener(address)
         self._listeners: list[StateListener] = []
@@ -61,8 +64,8 @@ class HostLink:
 
     @property
     def connected_since(self) -> datetime | None:
-        session = self._session
-        return datetime.fromtimestamp(session.since, UTC) if session else None
+        lanes = self._lanes
+        return datetime.fromtimestamp(lanes.main.since, UTC) if lanes else None
 
     def call(self, fn: Callable[[libvirt.virConnect], T], *, timeout: float = 10.0, what: str = "") -> T:
         """Run `fn(connection)` on the link's threads and return its result, which must hold no libvirt object.
@@ -77,24 +80,29 @@ class HostLink:
             HypervisorError: what libvirt answered.
         """
         deadline = time.monotonic() + timeout
-        session = self._wait_for_session(timeout)
+        lanes = self._wait_for_lanes(timeout)
         try:
-            return session.run(fn, max(0.001, deadline - time.monotonic()), what)
+            return lanes.run(fn, max(0.001, deadline - time.monotonic()), what)
         except CallTimeout:
-            self._suspect_host(session)
+            self._suspect_host(lanes)
             raise
 
     def call_apart(self, fn: Callable[[libvirt.virConnect], T], *, timeout: float, what: str = "") -> T:
-        """Like `call`, on a connection of its own: for what takes minutes. libvirtd serves five calls per connection at a time."""
-        if not self.address.host:
-            return self.call(fn, timeout=timeout, what=what)  # drivers inside this process: another connection is another world
+        """Like `call`, on a connection of its own: for what takes minutes."""
+        if not self._remote:
+            return self.call(fn, timeout=timeout, what=what)
         deadline = time.monotonic() + timeout
-        self._wait_for_session(timeout)
-        session = Session(self._opener.open(), self._name, 1, lambda lost, error: lost.retire(error))
+        session = self.open_apart(timeout)
         try:
             return session.run(fn, max(0.001, deadline - time.monotonic()), what)
         finally:
             session.retire(HostUnreachable(f"{what or 'the call'} on {self._name} was given up"))
+
+    def open_apart(self, timeout: float = 10.0, on_lost: Callable[[HostUnreachable], None] = lambda error: None) -> Session:
+        """A connection of the caller's own, for a stream; `retire` it when done. Refused at once while the link is down."""
+        deadline = time.monotonic() + timeout
+        self._wait_for_lanes(timeout)
+        return self._open_lane(max(0.001, deadline - time.monotonic()), on_lost)
 
     def on_state(self, listener: StateListener) -> Callable[[], None]:
         """Call `listener(state, error)` at each change, in order, on a thread of the link. Returns what takes it off again."""
@@ -109,84 +117,86 @@ class HostLink:
         """
         with self._changed:
             self._setups.append(setup)
-            session = self._session
+            lanes = self._lanes
             self._start_if_new()
-        if session:
+        if lanes:
             try:
-                self._set_up(session, setup)
+                lanes.run(lambda connection: lanes.main.add_cleanup(setup, setup(connection)), SETUP_SECONDS, SETUP, on_main=True)
             except HostUnreachable as error:
-                self._lost(session, error)  # the next session gets it
+                self._lost(lanes.main, error)  # the next connection gets it
         return lambda: self._detach(setup)
 
     def _detach(self, setup: Setup) -> None:
         with self._changed:
             if setup in self._setups:
                 self._setups.remove(setup)
-            session = self._session
-        cleanup = session.take_cleanup(setup) if session else None
-        if session and cleanup:
+            lanes = self._lanes
+        cleanup = lanes.main.take_cleanup(setup) if lanes else None
+        if lanes and cleanup:
             with suppress(HypervisorError):
-                session.run(lambda _connection: cleanup(), 5.0, "ending its events")
+                lanes.run(lambda _connection: cleanup(), SETUP_SECONDS, "ending its events", on_main=True)
 
     def close(self) -> None:
         """Give the connection up for good. Calls that wait fail at once."""
         with self._changed:
-            session, self._session = self._session, None
+            lanes, self._lanes = self._lanes, None
             self.state = LinkState.CLOSED
             self._changed.notify_all()
-        if session:
-            session.retire(HostUnreachable(f"the link to {self._name} was closed"))
-
-    # Finding a session
+        if lanes:
+            lanes.retire(HostUnreachable(f"the link to {self._name} was closed"))
 
     def _start_if_new(self) -> None:
         if self.state is LinkState.NEW:
             self.state = LinkState.CONNECTING
             self._start_keeper()
 
-    def _wait_for_session(self, timeout: float) -> Session:
+    def _wait_for_lanes(self, timeout: float) -> Lanes:
         with self._changed:
             self._start_if_new()
             if not self._changed.wait_for(lambda: self.state is not LinkState.CONNECTING, timeout):
                 raise CallTimeout(f"no connection to {self._name} within {timeout:.3g} s")
-            if self._session:
-                return self._session
+            if self._lanes:
+                return self._lanes
             if self.state is LinkState.CLOSED:
                 raise HostUnreachable(f"the link to {self._name} is closed")
             kind = CertificateRefused if isinstance(self.last_error, CertificateRefused) else HostUnreachable
             raise kind(f"{self._name} cannot be reached: {self.last_error}")
 
-    # Losing it
-
-    def _suspect_host(self, session: Session) -> None:
-        """One slow call is no dead host: ask it something cheap, aside, and give the connection up when that hangs too."""
+    def _suspect_host(self, lanes: Lanes) -> None:
+        """One slow call is no dead host: see, aside, whether it still takes a connection, and give it up when it does not."""
         with self._changed:
-            if self._session is not session or self._suspect is session:
+            if self._lanes is not lanes or self._suspect is lanes or not self._remote:
                 return
-            self._suspect = session
-        threading.Thread(target=self._ping, args=(session,), name=f"ping-{self._name}", daemon=True).start()
+            self._suspect = lanes
+        threading.Thread(target=self._ping, args=(lanes,), name=f"ping-{self._name}", daemon=True).start()
 
-    def _ping(self, session: Session) -> None:
+    def _ping(self, lanes: Lanes) -> None:
         try:
-            session.run(lambda connection: connection.getLibVersion(), PING_SECONDS, "a sign of life")
-        except CallTimeout:
-            self._lost(session, HostUnreachable(f"{self._name} accepts calls and answers none"))
+            lanes.add(self._open_lane(PING_SECONDS))
         except HypervisorError:
-            pass  # it answered, or libvirt itself saw the loss
+            self._lost(lanes.main, HostUnreachable(f"{self._name} accepts calls and answers none"))
         finally:
             with self._changed:
-                if self._suspect is session:
+                if self._suspect is lanes:
                     self._suspect = None
 
-    def _lost(self, session: Session, error: HostUnreachable) -> None:
-        session.retire(error)  # first: _publish_or_next looks at it under the lock
-        with self._changed:
-            if self._session is session:
-                self._session = None
-                self.state, self.last_error = LinkState.DOWN, error
-                self._start_keeper()
+    def _open_lane(self, within: float, on_lost: Callable[[HostUnreachable], None] = lambda error: None) -> Session:
+        def lost(session: Session, error: HostUnreachable) -> None:
+            session.retire(error)
+            on_lost(error)
 
-    # Getting it back
+        return Session(self._opener.open(within), self._name, 1, lost)
+
+    def _lost(self, main: Session, error: HostUnreachable) -> None:
+        main.retire(error)  # first: _publish_or_next looks at it under the lock
+        with self._changed:
+            lanes = self._lanes
+            if not lanes or lanes.main is not main:
+                return
+            self._lanes = None
+            self.state, self.last_error = LinkState.DOWN, error
+            self._start_keeper()
+        lanes.retire(error)
 
     def _start_keeper(self) -> None:
         before = self._keeper
@@ -224,7 +234,7 @@ class HostLink:
 
     def _establish(self) -> None:
         """Connect, register what is attached, and only then let calls in."""
-        session = Session(self._opener.open(), self._name, MAX_CALLS, self._lost)
+        session = Session(self._opener.open(), self._name, 1 if self._remote else MAX_CALLS, self._lost)
         done: list[Setup] = []
         try:
             while (setup := self._publish_or_next(session, done)) is not None:
@@ -243,12 +253,12 @@ class HostLink:
             for setup in self._setups:
                 if setup not in done:
                     return setup
-            self._session, self.state = session, LinkState.UP
+            self._lanes, self.state = Lanes(session, self._name, self._open_lane, self._remote), LinkState.UP
             self._changed.notify_all()
             return None
 
     def _set_up(self, session: Session, setup: Setup) -> None:
-        session.run(lambda connection: session.add_cleanup(setup, setup(connection)), 10.0, "registering for events")
+        session.run(lambda connection: session.add_cleanup(setup, setup(connection)), SETUP_SECONDS, SETUP)
 
     def _tell(self, state: LinkState, error: HypervisorError | None) -> None:
         for listener in list(self._listeners):

@@ -1,6 +1,7 @@
 """Opening a connection within a time limit, which libvirt itself does not have."""
 
 import threading
+import time
 from concurrent.futures import Future, InvalidStateError, wait
 from contextlib import suppress
 
@@ -27,26 +28,31 @@ class Opener:
         self._free = threading.Semaphore(MAX_HANGING)
         self._limit = _SECONDS.get(address.transport, _SECONDS_OTHER)
 
-    def open(self) -> libvirt.virConnect:
+    def open(self, within: float | None = None) -> libvirt.virConnect:
         """A fresh connection; an attempt that hangs is left behind, and closes what it gets.
+
+        Args:
+            within: seconds, where less than the transport's own limit.
 
         Raises:
             HostUnreachable, with CallTimeout and CertificateRefused among them.
         """
-        if not self._free.acquire(blocking=False):
+        limit = self._limit if within is None else min(within, self._limit)
+        deadline = time.monotonic() + limit
+        if not self._free.acquire(timeout=limit):
             raise HostUnreachable(f"{self._name}: earlier attempts to connect still hang")
         future: Future[libvirt.virConnect] = Future()
-        threading.Thread(target=self._open_into, args=(future,), name=f"open-{self._name}", daemon=True).start()
-        wait([future], self._limit)
+        threading.Thread(target=self._open_into, args=(future, limit), name=f"open-{self._name}", daemon=True).start()
+        wait([future], max(0.0, deadline - time.monotonic()))
         if future.cancel():
-            raise CallTimeout(f"{self._name} does not answer within {self._limit:g} s")
+            raise CallTimeout(f"{self._name} does not answer within {limit:.3g} s")
         return future.result()
 
-    def _open_into(self, future: "Future[libvirt.virConnect]") -> None:
+    def _open_into(self, future: "Future[libvirt.virConnect]", limit: float) -> None:
         outcome: HypervisorError
         try:
             ensure_event_loop()
-            probe(self._address, self._limit)
+            probe(self._address, limit)
             connection = libvirt.open(self._address.connect_uri)
         except libvirt.libvirtError as error:
             refused = translate(error)

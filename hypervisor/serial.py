@@ -11,8 +11,10 @@ import libvirt
 
 from .errors import Busy, HostUnreachable, HypervisorError, InvalidState, NotSupported, translate
 from .links import HostLink
+from .session import Session
 
 _READ_BYTES = 64 * 1024
+OPEN_SECONDS = 10.0
 # Typing never fills it; a paste larger than that is refused, and the caller waits for `writable`.
 MAX_PENDING_BYTES = 256 * 1024
 _ALWAYS = libvirt.VIR_STREAM_EVENT_ERROR | libvirt.VIR_STREAM_EVENT_HANGUP
@@ -48,10 +50,12 @@ class SerialSession:
         self._paused = False
         self._ended = False
         self._stream: libvirt.virStream | None = None
+        # A stream's end is a call like any other, and two at a time are too many for one connection (see lanes).
+        self._session: Session = link.open_apart(OPEN_SECONDS, lambda error: self._finish(error.message))
         try:
-            link.call(lambda connection: self._open(connection, uuid, force), what="opening the serial console")
-        except HostUnreachable:
-            self._release(self._end())  # the host may open it yet, when nobody wants it any more
+            self._session.run(lambda connection: self._open(connection, uuid, force), OPEN_SECONDS, "opening the serial console")
+        except HypervisorError:
+            self.close()
             raise
 
     @classmethod
@@ -73,12 +77,19 @@ class SerialSession:
             if isinstance(refused, NotSupported) and not force and "safe" in refused.message:
                 raise Busy(f"{connection.getHostname()} cannot tell whether someone else is connected", refused.code) from None
             raise
+        self._session.add_cleanup(self, lambda: self._release(stream))
         with self._lock:
             if not self._ended:
                 self._stream = stream
                 stream.eventAddCallback(self._events(), self._on_event, None)
-                return
-        stream.abort()
+
+    @staticmethod
+    def _release(stream: libvirt.virStream) -> None:
+        """Take libvirt's side down; runs on the connection's own thread, because it may wait for the host."""
+        with suppress(libvirt.libvirtError):
+            stream.eventRemoveCallback()
+        with suppress(libvirt.libvirtError):
+            stream.abort()
 
     def _events(self) -> int:
         readable = 0 if self._paused else libvirt.VIR_STREAM_EVENT_READABLE
@@ -125,32 +136,17 @@ class SerialSession:
 
     def close(self) -> None:
         """End it; on_close is not called. Safe to call twice, and never waits for the host."""
-        self._release(self._end())
+        self._end()
+        self._session.retire(HostUnreachable("the serial console was closed"))
 
-    def _release(self, stream: libvirt.virStream | None) -> None:
-        """Take libvirt's side down on a thread of its own, because aborting a stream waits for the host's answer."""
-        if stream is None:
-            return
-
-        def abort(_connection: libvirt.virConnect) -> None:
-            with suppress(libvirt.libvirtError):
-                stream.eventRemoveCallback()
-            with suppress(libvirt.libvirtError):
-                stream.abort()
-
-        def run() -> None:
-            with suppress(HypervisorError):  # a lost host has closed it already
-                self._link.call(abort, timeout=5.0, what="closing the serial console")
-
-        threading.Thread(target=run, name="serial-close", daemon=True).start()
-
-    def _end(self) -> libvirt.virStream | None:
-        """Mark it as ended; the stream goes to the first who asks."""
+    def _end(self) -> bool:
+        """Mark it as ended; True for the first who does."""
         with self._lock:
+            first = not self._ended
             self._ended = True
             self._pending.clear()
-            stream, self._stream = self._stream, None
-            return stream
+            self._stream = None
+            return first
 
     # Called by libvirt, on the event thread
 
@@ -161,10 +157,10 @@ class SerialSession:
             if events & libvirt.VIR_STREAM_EVENT_WRITABLE:
                 self._write(stream)
         except libvirt.libvirtError as error:
-            self._finish(stream, translate(error).message)
+            self._finish(translate(error).message)
             return
         if events & _ALWAYS:
-            self._finish(stream, "the guest stopped, or the connection was lost")
+            self._finish("the guest stopped, or the connection was lost")
 
     def _read(self, stream: libvirt.virStream) -> bool:
         """Hand on what is there; True when that was the end."""
@@ -172,7 +168,7 @@ class SerialSession:
         if data == -2:
             return False
         if not data:
-            self._finish(stream, "the console was closed by the host, or someone took it over")
+            self._finish("the console was closed by the host, or someone took it over")
             return True
         self._on_data(data)
         return False
@@ -185,10 +181,7 @@ class SerialSession:
                     del self._pending[:sent]
             self._update()
 
-    def _finish(self, stream: libvirt.virStream, reason: str) -> None:
-        if self._end() is None:
-            return
-        with suppress(libvirt.libvirtError):
-            stream.eventRemoveCallback()
-        self._release(stream)
-        self._on_close(reason)
+    def _finish(self, reason: str) -> None:
+        if self._end():
+            self._session.retire(HostUnreachable(reason))
+            self._on_close(reason)

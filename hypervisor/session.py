@@ -57,8 +57,11 @@ class Session:
     def _lost_error(self, reason: int) -> HostUnreachable:
         return HostUnreachable(f"connection to {self._name} lost: {_CLOSE_REASONS.get(reason, 'unknown reason')}")
 
-    def run(self, fn: Callable[[libvirt.virConnect], T], timeout: float, what: str) -> T:
+    def run(self, fn: Callable[[libvirt.virConnect], T], timeout: float, what: str, finished: Callable[[], None] = lambda: None) -> T:
         """Run `fn` on one of the session's threads and return what it returns.
+
+        Args:
+            finished: called once when `fn` has really ended, which after a CallTimeout may be much later.
 
         Raises:
             CallTimeout: `timeout` seconds have passed; the call may still be running, or never have begun.
@@ -66,10 +69,13 @@ class Session:
         """
         future: Future[T] = Future()
         with self._lock:
-            if self._retired:
-                raise self._copy(self._retired)
-            self._waiting.add(future)
-        self._crew.submit(lambda: self._perform(fn, future))
+            retired = self._retired
+            if not retired:
+                self._waiting.add(future)
+        if retired:
+            finished()
+            raise retired.copy()
+        self._crew.submit(lambda: self._perform(fn, future, finished))
         try:
             wait([future], timeout)
             if future.cancel():
@@ -81,24 +87,18 @@ class Session:
             with self._lock:
                 self._waiting.discard(future)
 
-    @staticmethod
-    def _copy(error: HostUnreachable) -> HostUnreachable:
-        """Several threads raise it, and each needs a traceback of its own."""
-        return type(error)(error.message, error.code, error.domain)
-
-    def _perform(self, fn: Callable[[libvirt.virConnect], T], future: "Future[T]") -> None:
+    def _perform(self, fn: Callable[[libvirt.virConnect], T], future: "Future[T]", finished: Callable[[], None]) -> None:
         with self._lock:
-            if self._retired or not future.set_running_or_notify_cancel():
-                return
-            self._running += 1
-        try:
+            begin = not self._retired and future.set_running_or_notify_cancel()
+            self._running += begin
+        if begin:
             self._deliver(fn, future)
-        finally:
             with self._lock:
                 self._running -= 1
                 close = bool(self._retired) and self._running == 0
             if close:
                 self._close()
+        finished()
 
     def _deliver(self, fn: Callable[[libvirt.virConnect], T], future: "Future[T]") -> None:
         error: BaseException
@@ -143,7 +143,7 @@ class Session:
             waiting, idle = list(self._waiting), self._running == 0
         for future in waiting:
             with suppress(InvalidStateError):
-                future.set_exception(self._copy(error))
+                future.set_exception(error.copy())
         if idle:
             self._crew.submit(self._close)
 

@@ -215,7 +215,7 @@ def test_networks_and_pools_are_heard_too(test_host: HostLink, heard: list[objec
 
 
 def test_events_go_on_after_a_reconnect(test_host: HostLink, heard: list[object]) -> None:
-    test_host._lost(test_host._session, HostUnreachable("cut"))
+    test_host._lost(test_host._lanes.main, HostUnreachable("cut"))
     until(lambda: [event.up for event in heard if isinstance(event, LinkEvent)] == [True, False, True], 5, "down and up")
     domains.define(test_host, to_xml(SPEC))
     until(lambda: _kinds(heard) == ["defined"], 5, "an event on the new connection")

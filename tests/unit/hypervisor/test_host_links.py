@@ -16,7 +16,9 @@ from hypervisor import opener, session
 from hypervisor.address import HostAddress
 from hypervisor.crew import Crew
 from hypervisor.errors import CallTimeout, CertificateRefused, HostUnreachable, HypervisorError, NotFound
+from hypervisor.lanes import MAX_CALLS, MAX_IDLE, Lanes
 from hypervisor.links import HostLink, LinkPool, LinkState
+from hypervisor.loop import ensure_event_loop
 from tests.waiting import until
 
 
@@ -73,29 +75,76 @@ def test_a_slow_call_costs_its_callers_limit_and_nobody_else(test_host: HostLink
         test_host.call(lambda _: release.wait(20), timeout=0.2, what="sleeping")
     assert time.monotonic() - began < 1
     assert test_host.call(lambda _: "fine", timeout=1) == "fine"
-    until(lambda: test_host._suspect is None, 5, "the ping's answer")
     assert test_host.state is LinkState.UP, "a slow call is no dead host"
     release.set()
 
 
-def test_a_host_that_answers_nothing_is_given_up_and_those_who_wait_fail_at_once(test_host: HostLink) -> None:
-    states: list[LinkState] = []
-    test_host.on_state(lambda state, _error: states.append(state))
+@pytest.fixture
+def lanes() -> Iterator[Lanes]:
+    """Connections with one call at a time, as to a real host, of which each more is counted in `opened`."""
+
+    def connect() -> session.Session:
+        return session.Session(libvirt.open("test:///default"), "x", 1, lambda _session, _error: None)
+
+    ensure_event_loop()
+    opened = Lanes(connect(), "x", lambda _within: connect(), exclusive=True)
+    yield opened
+    opened.retire(HostUnreachable("the test is over"))
+
+
+def test_calls_that_overlap_get_connections_of_their_own(lanes: Lanes) -> None:
+    gate = threading.Event()
+
+    def number(connection: libvirt.virConnect) -> int:
+        gate.wait(10)
+        return id(connection)
+
+    with ThreadPoolExecutor(5) as callers:
+        calls = [callers.submit(lambda: lanes.run(number, 10, "a number")) for _ in range(5)]
+        until(lambda: len(lanes._busy) == 5, 5, "five connections")
+        gate.set()
+        assert len({each.result() for each in calls}) == 5
+    until(lambda: not lanes._busy, 5, "the end of the calls")
+    assert len(lanes._idle) == lanes._extra == MAX_IDLE, "spare ones beyond a few are closed"
+    assert len({lanes.run(number, 10, "a number") for _ in range(5)}) == 1, "one after the other, one connection does"
+
+
+def test_a_connection_with_a_hanging_call_is_not_used_until_it_ends(lanes: Lanes) -> None:
     release = threading.Event()
-    with ThreadPoolExecutor(9) as callers:
-        hanging = [callers.submit(lambda: test_host.call(lambda _: release.wait(30), timeout=20)) for _ in range(8)]
-        until(lambda: test_host._session and test_host._session._running == 8, 5, "eight hanging calls")
-        with pytest.raises(CallTimeout):
-            test_host.call(lambda _: 1, timeout=0.2)
-        began = time.monotonic()
-        for each in hanging:
-            with pytest.raises(HostUnreachable):
-                each.result(10)
-        assert time.monotonic() - began < 4, "they fail when the ping does, not after their own 20 s"
-        until(lambda: test_host.state is LinkState.UP, 5, "the reconnect")
-        assert test_host.call(lambda _: 1) == 1
+    with pytest.raises(CallTimeout):
+        lanes.run(lambda _: release.wait(20), 0.1, "hanging")
+    assert lanes.main in lanes._busy
+    assert lanes.run(lambda _: "fine", 5, "another") == "fine"
+    with pytest.raises(CallTimeout, match="too busy"):
+        lanes.run(lambda _: 1, 0.1, "on main", on_main=True)
+    release.set()
+    until(lambda: lanes.main not in lanes._busy, 5, "the hanging call's end")
+    assert lanes.run(lambda _: 1, 5, "on main", on_main=True) == 1
+
+
+def test_no_more_connections_than_the_limit(lanes: Lanes) -> None:
+    release = threading.Event()
+    with ThreadPoolExecutor(MAX_CALLS) as callers:
+        calls = [callers.submit(lambda: lanes.run(lambda _: release.wait(20), 20, "hanging")) for _ in range(MAX_CALLS)]
+        until(lambda: len(lanes._busy) == MAX_CALLS, 5, "all connections to be busy")
+        with pytest.raises(CallTimeout, match="too busy"):
+            lanes.run(lambda _: 1, 0.2, "one more")
         release.set()
-    until(lambda: states == [LinkState.UP, LinkState.DOWN, LinkState.UP], 5, "the listeners")
+        assert all(each.result() for each in calls)
+
+
+def test_those_who_wait_fail_at_once_when_the_host_is_given_up(lanes: Lanes) -> None:
+    release = threading.Event()
+    with ThreadPoolExecutor(MAX_CALLS + 1) as callers:
+        calls = [callers.submit(lambda: lanes.run(lambda _: release.wait(30), 30, "hanging")) for _ in range(MAX_CALLS + 1)]
+        until(lambda: len(lanes._busy) == MAX_CALLS, 5, "all connections to be busy")
+        began = time.monotonic()
+        lanes.retire(HostUnreachable("gone"))
+        for each in calls:
+            with pytest.raises(HostUnreachable, match="gone"):
+                each.result(5)
+        assert time.monotonic() - began < 1
+        release.set()
 
 
 def test_forty_first_callers_share_one_connection(test_host: HostLink, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,8 +166,7 @@ def test_an_attached_setup_runs_once_for_each_connection_before_any_call(test_ho
     test_host.attach(setup)
     test_host.call(lambda _: seen.append("call"))
     assert seen == ["setup", "call"]
-    first = test_host._session
-    test_host._lost(first, HostUnreachable("cut"))
+    test_host._lost(test_host._lanes.main, HostUnreachable("cut"))
     until(lambda: test_host.state is LinkState.UP, 5, "the reconnect")
     until(lambda: "cleanup" in seen, 5, "the cleanup of the first connection")
     assert sorted(seen) == ["call", "cleanup", "setup", "setup"]
@@ -141,8 +189,8 @@ def test_a_connection_is_closed_only_after_its_last_call(test_host: HostLink) ->
 
     with ThreadPoolExecutor(1) as caller:
         call = caller.submit(lambda: test_host.call(slow))
-        until(lambda: test_host._session and test_host._session._running == 1, 5, "the call")
-        running = test_host._session
+        until(lambda: test_host._lanes and test_host._lanes.main._running == 1, 5, "the call")
+        running = test_host._lanes.main
         test_host.close()
         with pytest.raises(HostUnreachable):
             call.result(5)
@@ -266,7 +314,7 @@ def test_a_crew_runs_no_more_than_its_size_and_its_idle_threads_go(monkeypatch: 
 
 def test_retiring_twice_is_harmless(test_host: HostLink) -> None:
     test_host.call(lambda _: 1)
-    live: session.Session = test_host._session
+    live: session.Session = test_host._lanes.main
     live.retire(HostUnreachable("one"))
     live.retire(HostUnreachable("two"))
     assert str(live.retired) == "one"
