@@ -56,11 +56,11 @@ def issue(user: User, host: Host, base_url: str) -> Command:
     expires_at = timezone.now() + LIFETIME
     with transaction.atomic():
         host.enrolments.filter(completed_at=None).delete()
-        enrolment = Enrolment.objects.create(host=host, digest=digest_of(token), created_by=user, expires_at=expires_at)
-    url = f"{base_url.rstrip('/')}/enrol/{enrolment.pk}"
+        enrolment = Enrolment.objects.create(host=host, digest=digest_of(token), base_url=base_url.rstrip("/"), created_by=user, expires_at=expires_at)
+    url = _url(enrolment)
     # The digest pins the script, and the script carries our CA's certificate: over plain HTTP, too, nobody
     # on the way can change what root runs.
-    pinned = hashlib.sha256(script(enrolment, base_url).encode()).hexdigest()
+    pinned = hashlib.sha256(script(enrolment).encode()).hexdigest()
     text = (
         f'f=$(mktemp) && curl -fsS {shlex.quote(url + "/script.sh")} -o "$f" && echo "{pinned}  $f" | sha256sum -c --quiet - '
         f'&& VIREO_TOKEN={shlex.quote(token)} bash "$f"; rm -f "$f"'
@@ -68,11 +68,15 @@ def issue(user: User, host: Host, base_url: str) -> Command:
     return Command(text, expires_at)
 
 
-def script(enrolment: Enrolment, base_url: str) -> str:
+def _url(enrolment: Enrolment) -> str:
+    return f"{enrolment.base_url}/enrol/{enrolment.pk}"
+
+
+def script(enrolment: Enrolment) -> str:
     """The script for one host: the values that it needs, before what is the same for all."""
     host = enrolment.host
     values = {
-        "PORTAL_URL": f"{base_url.rstrip('/')}/enrol/{enrolment.pk}",
+        "PORTAL_URL": _url(enrolment),
         "HOST_ADDRESS": host.address,
         "TLS_PORT": str(host.port or 16514),
         "CA_CERTIFICATE": authority().ca_pem.decode(),

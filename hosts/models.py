@@ -99,6 +99,7 @@ class Enrolment(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     digest = models.CharField(max_length=64, unique=True)
+    base_url = models.URLField(max_length=500, default="", help_text="where the host finds this portal")
     host = models.ForeignKey(Host, on_delete=models.CASCADE, related_name="enrolments")
     created_at = models.DateTimeField(auto_now_add=True)
     created_by = models.ForeignKey("accounts.User", null=True, on_delete=models.SET_NULL, related_name="+")
@@ -113,3 +114,10 @@ class WatchLease(models.Model):
     host = models.OneToOneField(Host, primary_key=True, on_delete=models.CASCADE, related_name="watch_lease")
     watcher = models.UUIDField()
     expires_at = models.DateTimeField()
+
+
+class Watcher(models.Model):
+    """A running watcher process, so that watchers can share the hosts fairly."""
+
+    id = models.UUIDField(primary_key=True)
+    seen_at = models.DateTimeField()

@@ -28,11 +28,6 @@ def _token(request: HttpRequest) -> str:
     return token.strip() if scheme.lower() == "bearer" else ""
 
 
-def base_url(request: HttpRequest) -> str:
-    """This portal as the caller reached it."""
-    return f"{request.scheme}://{request.get_host()}"
-
-
 @public
 @require_GET
 @never_cache
@@ -40,7 +35,7 @@ def script(request: HttpRequest, enrolment_id: UUID) -> HttpResponse:
     enrolment = enrolments.current(enrolment_id)
     if enrolment is None:
         return _text(_GONE, 404)
-    return _text(enrolments.script(enrolment, base_url(request)), kind="text/x-shellscript")
+    return _text(enrolments.script(enrolment), kind="text/x-shellscript")
 
 
 @public

@@ -1,4 +1,6 @@
-from django.urls import URLPattern
+from django.urls import path
+
+from metrics import views
 
 app_name = "metrics"
-urlpatterns: list[URLPattern] = []
+urlpatterns = [path("metrics/<str:object_type>/<uuid:pk>/", views.series, name="series")]

@@ -56,7 +56,9 @@ class Stack:
 
     @property
     def environment(self) -> dict[str, str]:
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("VIREO_") and name not in ("DATABASE_URL", "REDIS_URL")}
+        kept = {
+            name: value for name, value in os.environ.items() if not name.startswith("VIREO_") and name not in ("DATABASE_URL", "REDIS_URL")
+        }
         own = {"VIREO_VAR": str(self.var), "VIREO_PORT": str(self.port), "VIREO_ADMIN_PASSWORD": ADMIN_PASSWORD, "VIREO_LAB": "0"}
         if self.lab:
             own |= {"VIREO_LAB": "1", "VIREO_LAB_NAME": self.lab[0], "VIREO_LAB_SUBNET": self.lab[1]}
@@ -67,7 +69,12 @@ class Stack:
     def start(self) -> "Stack":
         log = (self.var / "stack.log").open("wb")
         self._process = subprocess.Popen(
-            [str(ROOT / "scripts" / "run.sh")], env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            [str(ROOT / "scripts" / "run.sh")],
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
         )
         until(self._serves, 300, "Vireo to serve its sign-in page", every=0.2)
         return self
