@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import deque
+from typing import cast
 
 # What may wait for a slow browser; beyond it the host's data stays in the kernel, and TCP slows the host down.
 MAX_WAITING_BYTES = 512 * 1024
@@ -30,8 +31,7 @@ class HostSocket(asyncio.Protocol):
     # What the event loop calls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by class
 
     def data_received(self, data: bytes) -> None:
         self._chunks.append(data)

@@ -1,0 +1,79 @@
+"""A WebSocket into the ASGI application, without a server between."""
+
+import asyncio
+import json
+from typing import Any
+
+from asgiref.testing import ApplicationCommunicator
+
+
+class Socket:
+    """A browser's end.
+
+    Args:
+        headers: with Origin and Cookie, as a browser sends them.
+
+    Attributes:
+        reads: cleared, the browser takes no binary message, and whoever sends one waits.
+    """
+
+    def __init__(self, application: Any, path: str, headers: list[tuple[bytes, bytes]]) -> None:
+        scope = {
+            "type": "websocket", "path": path, "raw_path": path.encode(), "query_string": b"", "root_path": "", "scheme": "ws",
+            "headers": headers, "client": ("127.0.0.1", 40000), "server": ("127.0.0.1", 8000), "subprotocols": [], "http_version": "1.1",
+        }  # fmt: skip
+        self.reads = asyncio.Event()
+        self.reads.set()
+
+        async def application_of_a_slow_browser(scope: Any, receive: Any, send: Any) -> None:
+            async def wait_and_send(message: dict[str, Any]) -> None:
+                if message.get("bytes"):
+                    await self.reads.wait()
+                await send(message)
+
+            await application(scope, receive, wait_and_send)
+
+        self._app = ApplicationCommunicator(application_of_a_slow_browser, scope)
+
+    async def connect(self, seconds: float = 5) -> bool:
+        """True when the application accepts."""
+        await self._app.send_input({"type": "websocket.connect"})
+        return (await self._app.receive_output(seconds))["type"] == "websocket.accept"
+
+    async def say(self, **message: Any) -> None:
+        await self._app.send_input({"type": "websocket.receive", "text": json.dumps(message)})
+
+    async def send(self, data: bytes) -> None:
+        await self._app.send_input({"type": "websocket.receive", "bytes": data})
+
+    async def receive(self, seconds: float = 5) -> dict[str, Any]:
+        """The next message as it comes: with "bytes", "text" or "code"."""
+        return await self._app.receive_output(seconds)
+
+    async def hear(self, op: str, seconds: float = 5) -> dict[str, Any]:
+        """The next text message with this `op`; others are passed over."""
+        async with asyncio.timeout(seconds):
+            while True:
+                message = await self.receive(seconds)
+                assert message["type"] == "websocket.send", f"closed while {op} was awaited: {message}"
+                if message.get("text") and (said := json.loads(message["text"]))["op"] == op:
+                    return said
+
+    async def bytes(self, count: int, seconds: float = 5) -> bytes:
+        """At least that many bytes of binary messages."""
+        data = b""
+        async with asyncio.timeout(seconds):
+            while len(data) < count:
+                data += (await self.receive(seconds)).get("bytes") or b""
+        return data
+
+    async def closed(self, seconds: float = 5) -> int:
+        """Waits for the close, passing over what comes before; its code."""
+        async with asyncio.timeout(seconds):
+            while (message := await self.receive(seconds))["type"] != "websocket.close":
+                pass
+        return message["code"]
+
+    async def leave(self) -> None:
+        await self._app.send_input({"type": "websocket.disconnect", "code": 1001})
+        await self._app.wait(5)
