@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import libvirt
 
@@ -102,7 +103,7 @@ _GENERIC: tuple[tuple[int, str, Callable[..., str]], ...] = (
 
 
 class HostObserver:
-    """Hears what happens on one host, through reconnects, until closed.
+    """Hears what happens on one host, through reconnects, until closed. A link may have several.
 
     Args:
         link: connected by `start` when it is new.
@@ -124,12 +125,12 @@ class HostObserver:
         """
         self._ends = [self._link.on_state(self._on_state)]
         was_up = self._link.state is LinkState.UP
-        self._ends.append(self._link.attach(self._register))
+        self._ends.append(_join(self._link, self._emit))
         if was_up:
             self._on_state(LinkState.UP, None)
 
     def close(self) -> None:
-        """Take all callbacks off. No event comes after it."""
+        """Hear nothing more. No event comes after it."""
         with self._turn:
             self._closed = True
             ends, self._ends = self._ends, []
@@ -149,10 +150,24 @@ class HostObserver:
             except Exception:  # libvirt would swallow it
                 log.exception("event sink of %s failed", self._link.address)
 
+
+class _Hub:
+    """libvirt's callbacks on one link, for all its observers: libvirt refuses a second registration on one connection."""
+
+    def __init__(self, link: HostLink) -> None:
+        self._address = link.address
+        self.sinks: list[Sink] = []
+        self.lock = threading.Lock()
+        self.detach: Callable[[], None] = _nothing
+
+    def _emit(self, event: Event) -> None:
+        for sink in list(self.sinks):
+            sink(event)
+
     def _emit_domain(self, domain: libvirt.virDomain, kind: str, detail: str) -> None:
         self._emit(DomainEvent(domain.UUIDString(), domain.name(), kind, detail, datetime.now(UTC)))
 
-    def _register(self, connection: libvirt.virConnect) -> Callable[[], None]:
+    def register(self, connection: libvirt.virConnect) -> Callable[[], None]:
         """Register what the driver knows. Returns what takes it all off again: libvirt keeps a connection alive while it has callbacks."""
         undo: list[Callable[[], Any]] = []
 
@@ -163,6 +178,7 @@ class HostObserver:
                 # Drivers say "not supported", older hosts "unknown event".
                 if not isinstance(translate(error), NotSupported | OperationFailed):
                     raise
+                log.info("%s has no events of number %d: %s", self._address, event, error)
             else:
                 undo.append(lambda: remove(number))
 
@@ -201,3 +217,30 @@ class HostObserver:
             self._emit(ObjectEvent(type_, item.UUIDString(), item.name(), kind, datetime.now(UTC)))
 
         return callback
+
+
+_hubs: WeakKeyDictionary[HostLink, _Hub] = WeakKeyDictionary()
+_hubs_lock = threading.Lock()
+
+
+def _join(link: HostLink, sink: Sink) -> Callable[[], None]:
+    """Add a sink to the link's hub, made for the first one. Returns what takes it off; the last one takes libvirt's callbacks with it."""
+    with _hubs_lock:
+        hub = _hubs.setdefault(link, _Hub(link))
+    with hub.lock:  # of one host: attaching may wait for it
+        hub.sinks.append(sink)
+        if len(hub.sinks) == 1:
+            hub.detach = link.attach(hub.register)
+
+    def leave() -> None:
+        with hub.lock:
+            hub.sinks.remove(sink)
+            if not hub.sinks:
+                hub.detach()
+                hub.detach = _nothing  # it holds the link
+
+    return leave
+
+
+def _nothing() -> None:
+    pass

@@ -238,6 +238,18 @@ def test_a_sink_that_fails_stops_nothing_and_a_closed_observer_is_silent(test_ho
     assert seen == before
 
 
+def test_two_observers_of_one_link_hear_the_same_until_each_is_closed(test_host: HostLink, heard: list[object]) -> None:
+    second: list[object] = []
+    observer = HostObserver(test_host, second.append)
+    observer.start()
+    domains.define(test_host, to_xml(SPEC))
+    until(lambda: _kinds(heard) == _kinds(second) == ["defined"], 5, "both to hear it")
+    observer.close()
+    domains.create(test_host, UUID)
+    until(lambda: _kinds(heard) == ["defined", "started"], 5, "the first to hear on")
+    assert _kinds(second) == ["defined"]
+
+
 def test_an_observer_of_a_live_link_hears_that_it_is_up(test_host: HostLink) -> None:
     test_host.call(lambda _: 1)
     events: list[object] = []
