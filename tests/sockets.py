@@ -1,10 +1,14 @@
-"""A WebSocket into the ASGI application, without a server between."""
+"""A signed-in browser with its pages and consoles, straight into the application, without a server between."""
 
 import asyncio
 import json
 from typing import Any
 
+from asgiref.sync import sync_to_async
 from asgiref.testing import ApplicationCommunicator
+from django.test import Client
+
+from vms.models import VM
 
 
 class Socket:
@@ -17,11 +21,13 @@ class Socket:
         reads: cleared, the browser takes no binary message, and whoever sends one waits.
     """
 
-    def __init__(self, application: Any, path: str, headers: list[tuple[bytes, bytes]]) -> None:
+    def __init__(self, path: str, headers: list[tuple[bytes, bytes]]) -> None:
         scope = {
             "type": "websocket", "path": path, "raw_path": path.encode(), "query_string": b"", "root_path": "", "scheme": "ws",
             "headers": headers, "client": ("127.0.0.1", 40000), "server": ("127.0.0.1", 8000), "subprotocols": [], "http_version": "1.1",
         }  # fmt: skip
+        from portal.asgi import application
+
         self.reads = asyncio.Event()
         self.reads.set()
 
@@ -77,3 +83,29 @@ class Socket:
     async def leave(self) -> None:
         await self._app.send_input({"type": "websocket.disconnect", "code": 1001})
         await self._app.wait(5)
+
+
+class Browser:
+    """A signed-in user: pages, tickets and sockets."""
+
+    def __init__(self, user: Any) -> None:
+        self.user = user
+        self.client = Client()
+        self.client.force_login(user)
+
+    async def opens(self, vm: VM, kind: str = "vnc", **options: str) -> Socket:
+        """The socket after its ticket was taken."""
+        socket = self.socket(vm, kind)
+        assert await socket.connect()
+        await socket.say(ticket=await sync_to_async(self.ticket)(vm, kind, **options))
+        return socket
+
+    def ticket(self, vm: VM, kind: str = "vnc", **options: str) -> str:
+        answer = self.client.post(f"/vms/{vm.pk}/console/ticket/", {"kind": kind, **options})
+        assert answer.status_code == 200, answer.content
+        return answer.json()["ticket"]
+
+    def socket(self, vm: VM, kind: str = "vnc", origin: str = "http://localhost") -> Socket:
+        cookie = f"vireo_session={self.client.cookies['vireo_session'].value}"
+        headers = [(b"origin", origin.encode()), (b"cookie", cookie.encode()), (b"host", b"localhost")]
+        return Socket(f"/ws/vms/{vm.pk}/{kind}", headers)

@@ -16,7 +16,6 @@ from hypervisor import domains
 from hypervisor.errors import HypervisorError
 from vms import can
 from vms.consoles import reach
-from vms.consoles.picture import BadPicture, thumbnail
 from vms.models import VM
 
 log = logging.getLogger(__name__)
@@ -70,8 +69,10 @@ def refresh(vm_id: str) -> None:
     if not cache.add(f"thumbnail-host:{vm.host_id}:{slot}", 1, 2):
         cache.delete(f"thumbnail-asked:{vm_id}")  # the next look asks again
         return
+    from vms.consoles.picture import BadPicture, thumbnail  # only workers need the imaging library
+
     try:
-        mime, data = domains.screenshot(reach.link(vm), vm_id)
-        cache.set(_key(vm_id), (thumbnail(mime, data), time.time()), KEPT_SECONDS)
+        _mime, data = domains.screenshot(reach.link(vm), vm_id)
+        cache.set(_key(vm_id), (thumbnail(data), time.time()), KEPT_SECONDS)
     except (HypervisorError, BadPicture, reach.Unreachable) as error:
         log.info("no thumbnail of %s: %s", vm.name, error)

@@ -13,7 +13,7 @@ from accounts.services import withdraw
 from events.models import Event
 from tests.build import PASSWORD, make_user
 from tests.rfb_server import NAME, SERVER_INIT, RfbServer
-from tests.unit.consoles.conftest import Browser
+from tests.sockets import Browser
 from tests.waiting import until
 from vms.consoles import reach, registry, rfb
 from vms.consoles.hostsocket import MAX_WAITING_BYTES
@@ -140,6 +140,7 @@ async def test_who_comes_second_is_told_who_is_in_and_may_take_over(running_vm: 
     await third.hear("open")
     closed = await first.hear("closed")
     assert (closed["code"], closed["reason"]) == ("taken", "bob took this console over.")
+    assert await first.closed() == 4409
     await third.leave()
     event = await Event.objects.filter(kind="console.opened", user_name="bob").aget()
     assert event.details["took_over_from"] == ["alice"]

@@ -85,6 +85,6 @@ def test_a_client_that_does_not_read_stops_the_sender(server: Server) -> None:
             before, now = server.flooded, server.flooded if server.flooded != before else -2
             return now == -2
 
-        until(stands_still, 20, "the sender to stop", every=0.5)
+        until(stands_still, 20, "the sender to stop", every=0.3)
         assert server.flooded < 32 << 20
         client.recv()
