@@ -16,6 +16,10 @@ from vms.consoles import thumbnails, tickets
 from vms.models import VM
 
 KINDS = ("vnc", "serial")
+_CONFIRM = {
+    "reset": "The guest restarts at once: what it has not written to disk is lost.",
+    "poweroff": "The guest stops at once: what it has not written to disk is lost.",
+}
 # In the order of the page's power menu.
 _POWER = ("start", "resume", "pause", "shutdown", "reboot", "reset", "poweroff")
 
@@ -30,7 +34,15 @@ def _vm(request: HttpRequest, vm_id: UUID) -> VM:
 def _power(vm: VM, permissions: frozenset[str]) -> list[dict[str, Any]]:
     verdicts = can.verdicts(vm, permissions)
     return [
-        {"name": name, "title": can.ACTIONS[name].title, "danger": can.ACTIONS[name].danger, "icon": can.ACTIONS[name].icon, "verdict": verdict}
+        {
+            "name": name,
+            "title": can.ACTIONS[name].title,
+            "danger": can.ACTIONS[name].danger,
+            "icon": can.ACTIONS[name].icon,
+            "verdict": verdict,
+            "url": reverse("vms:action", args=[vm.pk, name]),
+            "confirm": _CONFIRM.get(name, ""),
+        }
         for name in _POWER
         if (verdict := verdicts[name]) is not None
     ]
@@ -43,7 +55,17 @@ def console(request: HttpRequest, vm_id: UUID) -> HttpResponse:
     vm = _vm(request, vm_id)
     kind = request.GET.get("kind", "vnc")
     kind = kind if kind in KINDS else "vnc"
-    context = {"vm": vm, "kind": kind, "verdict": can.check("console", vm), "power": _power(vm, effective(request.user, vm))}
+    script = "console" if kind == "vnc" else "serial"
+    context = {
+        "vm": vm,
+        "kind": kind,
+        "element": f"{kind}-console",
+        "page_css": f"dist/{script}.css",
+        "page_js": f"dist/{script}.js",
+        "function_keys": range(1, 13),
+        "verdict": can.check("console", vm),
+        "power": _power(vm, effective(request.user, vm)),
+    }
     return render(request, "vms/console.html", context)
 
 

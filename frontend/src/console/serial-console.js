@@ -1,0 +1,87 @@
+// <serial-console>: a VM's serial line, by xterm.js.
+import { FitAddon } from "@xterm/addon-fit";
+import { Terminal } from "@xterm/xterm";
+import { ConsoleElement } from "./console-element.js";
+import { cspDocument } from "./csp-document.js";
+
+const CODES = { Escape: "\x1b", Tab: "\t", Enter: "\r", ArrowUp: "\x1b[A", ArrowDown: "\x1b[B", ArrowRight: "\x1b[C", ArrowLeft: "\x1b[D", "ControlLeft+KeyC": "\x03", "ControlLeft+KeyD": "\x04", "ControlLeft+KeyZ": "\x1a" };
+const HIGH_WATER = 512 * 1024;
+const LOW_WATER = 64 * 1024;
+
+class SerialConsole extends ConsoleElement {
+  kind = "serial";
+  #encoder = new TextEncoder();
+  /** @type {Terminal | null} */ #terminal = null;
+  /** @type {ResizeObserver | null} */ #resized = null;
+
+  /** @param {AbortSignal} signal */
+  wire(signal) {
+    const terminal = new Terminal({
+      documentOverride: cspDocument(),
+      cursorBlink: !matchMedia("(prefers-reduced-motion: reduce)").matches,
+      fontFamily: 'ui-monospace, "DejaVu Sans Mono", monospace',
+      fontSize: 14,
+      scrollback: 5000,
+      screenReaderMode: true,
+      theme: { background: "#0a0c0e", foreground: "#d7dce2" },
+    });
+    const fit = new FitAddon();
+    terminal.loadAddon(fit);
+    terminal.open(this.piece("screen"));
+    terminal.onData((text) => this.#send(text));
+    terminal.onBinary((text) => this.channel?.send(Uint8Array.from(text, (character) => character.charCodeAt(0))));
+    this.#resized = new ResizeObserver(() => fit.fit());
+    this.#resized.observe(this.piece("screen"));
+    this.#terminal = terminal;
+    for (const button of this.querySelectorAll("[data-keys]")) {
+      button.addEventListener("click", () => this.#press(/** @type {HTMLElement} */ (button)), { signal });
+    }
+    this.piece("clear").addEventListener("click", () => terminal.clear(), { signal });
+    this.piece("paste").addEventListener("click", () => this.#paste(), { signal });
+  }
+
+  disconnectedCallback() {
+    super.disconnectedCallback();
+    this.#resized?.disconnect();
+    this.#terminal?.dispose();
+  }
+
+  /** @param {import("./channel.js").Channel} channel */
+  show(channel) {
+    const terminal = /** @type {Terminal} */ (this.#terminal);
+    let waiting = 0;
+    let shedding = false;
+    channel.onmessage = (event) => {
+      const data = new Uint8Array(event.data);
+      // A guest that floods: what the terminal cannot draw is left out, and said.
+      if (shedding && waiting > LOW_WATER) return;
+      if (shedding) terminal.write("\r\n[output left out]\r\n");
+      shedding = waiting > HIGH_WATER;
+      waiting += data.length;
+      terminal.write(data, () => (waiting -= data.length));
+    };
+    terminal.focus();
+  }
+
+  /** @param {string} text */
+  #send(text) {
+    this.channel?.send(this.#encoder.encode(text));
+  }
+
+  /** @param {HTMLElement} button */
+  #press(button) {
+    this.#send(CODES[button.dataset.keys ?? ""] ?? "");
+    button.closest("details")?.removeAttribute("open");
+    this.#terminal?.focus();
+  }
+
+  #paste() {
+    const field = this.piece("paste-text");
+    this.#terminal?.paste(field.value);
+    field.value = "";
+    field.closest("details")?.removeAttribute("open");
+    this.#terminal?.focus();
+  }
+}
+
+customElements.define("serial-console", SerialConsole);
