@@ -42,8 +42,11 @@ def valid_ssh_user(text: str) -> str:
     return text
 
 
-def valid_port(port: int) -> int:
-    """0 (the transport's own) or a TCP port. Raises FieldError."""
+_USUAL_PORTS = {"tls": 16514, "ssh": 22}
+
+
+def valid_port(port: int, transport: str = "") -> int:
+    """0 (the transport's own, which is also what its number becomes: one host has one spelling) or a TCP port. Raises FieldError."""
     if not 0 <= port <= 65535:
         raise FieldError("port", "A port is a number from 1 to 65535; leave it empty for the usual one.")
-    return port
+    return 0 if port == _USUAL_PORTS.get(transport) else port

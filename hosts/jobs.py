@@ -143,10 +143,9 @@ def _joined(job: Job) -> None:
 
 
 def _activated(job: Job) -> None:
-    """A host whose activation failed stays what it was, unless it turned out not to answer."""
     host = Host.objects.filter(pk=job.object_id).first()
-    if host is not None and job.status == JobStatus.FAILED and job.facts.get("unreachable"):
-        observe.add_failed(host, job.error, unreachable=True)
+    if host is not None and job.status == JobStatus.FAILED:
+        observe.activation_failed(host, job.error, bool(job.facts.get("unreachable")))
 
 
 def _prepare(ctx: Context) -> None:

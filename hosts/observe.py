@@ -95,6 +95,14 @@ def add_failed(host: Host, reason: str, unreachable: bool) -> None:
     _move(host, (HostStatus.INSTALLING, *_RETURNS, HostStatus.NON_OPERATIONAL), HostStatus.NON_RESPONSIVE if unreachable else HostStatus.NON_OPERATIONAL, reason)
 
 
+def activation_failed(host: Host, reason: str, unreachable: bool) -> None:
+    """`host.activate` failed. A host in maintenance stays there, with the reason: nothing may bring it into use by itself."""
+    if host.status == HostStatus.MAINTENANCE:
+        _move(host, (HostStatus.MAINTENANCE,), HostStatus.MAINTENANCE, reason)
+    elif unreachable:
+        add_failed(host, reason, unreachable=True)
+
+
 def installing(host: Host) -> None:
     """`host.add` has begun."""
     _move(host, (*_RETURNS, HostStatus.NON_OPERATIONAL, HostStatus.MAINTENANCE), HostStatus.INSTALLING)

@@ -1,7 +1,7 @@
 """The verbs on hosts. Each checks the permission and `can`, writes the row and a job in one transaction, and returns at once."""
 
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,7 +67,7 @@ def add(user: User, new: NewHost) -> tuple[Host, Job | None]:
         cluster=new.cluster,
         transport=new.transport,
         address=valid_address(new.address),
-        port=valid_port(new.port),
+        port=valid_port(new.port, new.transport),
         ssh_user=valid_ssh_user(new.ssh_user) if new.transport == HostTransport.SSH else "",
         test_uri=new.test_uri if new.transport == HostTransport.TEST else "",
         description=new.description.strip(),
@@ -174,7 +174,7 @@ def edit(user: User, host: Host, changes: Mapping[str, Any]) -> tuple[Host, Job 
         PermissionDenied, FieldError, NotPossible: address or cluster of a host that is in use.
     """
     require(user, "host.edit", host)
-    changed = {name: value for name, value in _clean(changes).items() if getattr(host, name) != value}
+    changed = {name: value for name, value in _clean(host, changes).items() if getattr(host, name) != value}
     if not changed:
         return host, None
     moves = changed.keys() & (_REACHED_BY | {"cluster"})
@@ -229,14 +229,16 @@ def _ensure(action: str, host: Host) -> None:
         raise NotPossible(verdict.reason)
 
 
-def _clean(changes: Mapping[str, Any]) -> dict[str, Any]:
+def _clean(host: Host, changes: Mapping[str, Any]) -> dict[str, Any]:
     unknown = changes.keys() - EDITABLE
     if unknown:
         raise FieldError(sorted(unknown)[0], "This cannot be changed.")
     clean = dict(changes)
-    checks = {"name": valid_name, "address": valid_address, "port": valid_port, "ssh_user": valid_ssh_user, "description": str.strip}
+    checks: dict[str, Callable[[str], str]] = {"name": valid_name, "address": valid_address, "ssh_user": valid_ssh_user, "description": str.strip}
     for name in changes.keys() & checks.keys():
         clean[name] = checks[name](clean[name])
+    if "port" in clean:
+        clean["port"] = valid_port(clean["port"], host.transport)
     return clean
 
 

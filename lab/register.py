@@ -11,7 +11,9 @@ from django.db import transaction
 
 from accounts.models import User
 from hosts import services as hosts
+from hosts.can import check
 from hosts.models import Cluster, Host, HostTransport
+from jobs.engine import holder_of
 from jobs.models import Job
 from lab.cluster import Lab
 from lab.guest import DISK_MIB, GuestImage
@@ -39,7 +41,10 @@ class Inventory:
 def register(lab: Lab, guest: GuestImage, admin: User, cluster: Cluster, run: Callable[[Job], object]) -> Inventory:
     """Args: run: what happens to each job that this submits; running it here lets the next step build on it."""
     for node in lab.nodes():
-        if not Host.objects.filter(address=node.address, transport=HostTransport.TLS).exists():
+        found = Host.objects.filter(address=node.address, transport=HostTransport.TLS).first()
+        if found is not None:
+            _retry(admin, found, run)
+        else:
             new = hosts.NewHost(name=node.name, cluster=cluster, address=node.address, description="A host of the lab on this machine.")
             _host, job = hosts.add(admin, new)
             if job is not None:
@@ -47,6 +52,12 @@ def register(lab: Lab, guest: GuestImage, admin: User, cluster: Cluster, run: Ca
     shared = _storage(admin, cluster, "shared", StorageKind.SHARED_DIR, SHARED_POINT, run)
     local = _storage(admin, cluster, "local", StorageKind.LOCAL_DIR, LOCAL_POINT, run)
     return Inventory(shared, local, _network(admin, cluster, run), _template(lab, guest, cluster, shared))
+
+
+def _retry(admin: User, host: Host, run: Callable[[Job], object]) -> None:
+    """A host that could not join at an earlier start is tried again; one that an administrator put to rest is left alone."""
+    if host.last_seen_at is None and check("activate", host, busy=holder_of(host)):
+        run(hosts.activate(admin, host))
 
 
 def _storage(admin: User, cluster: Cluster, name: str, kind: str, path: str, run: Callable[[Job], object]) -> StorageDomain:

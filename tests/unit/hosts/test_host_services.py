@@ -73,6 +73,12 @@ def test_address_that_exists_is_refused_and_names_the_host_that_has_it(admin):
     assert refused.value.field == "address"
 
 
+def test_usual_port_written_out_is_the_same_address(admin):
+    services.add(admin, new_host())
+    with pytest.raises(FieldError, match="node1"):
+        services.add(admin, new_host(name="other", port=16514))
+
+
 def test_only_who_may_create_hosts_in_the_cluster_adds_one():
     cluster = make_cluster()
     services.add(make_user(role="HostAdmin", on=cluster), new_host(cluster=cluster))
