@@ -136,6 +136,11 @@ def activate(ctx: Context) -> None:
     observe.activated(host, "; ".join(problems), ctx.job)
 
 
+def _deactivate(ctx: Context) -> None:
+    """Out of service again, before its storage is taken off."""
+    observe.deactivated(_host(ctx))
+
+
 def _joined(job: Job) -> None:
     host = Host.objects.filter(pk=job.object_id).first()
     if host is not None and job.status != JobStatus.SUCCEEDED:
@@ -208,7 +213,7 @@ _ENTER = [
     StepDef("storage", "Ready its storage", ready_storage, _take_off, weight=2),
     StepDef("networks", "Ready its networks", ready_networks),
     StepDef("adopt", "Adopt the VMs that it has", adopt, weight=2),
-    StepDef("activate", "Take into service", activate),
+    StepDef("activate", "Take into service", activate, _deactivate),
 ]
 _BEGIN = StepDef("begin", "Prepare, and accept its SSH host key if it has one", accept_host_key)
 

@@ -108,6 +108,11 @@ def installing(host: Host) -> None:
     _move(host, (*_RETURNS, HostStatus.NON_OPERATIONAL, HostStatus.MAINTENANCE), HostStatus.INSTALLING)
 
 
+def deactivated(host: Host) -> None:
+    """`host.add` is undone after it had taken the host into service."""
+    _move(host, (HostStatus.UP, HostStatus.NON_OPERATIONAL), HostStatus.INSTALLING)
+
+
 def preparing_for_maintenance(host: Host) -> bool:
     """Nothing new is placed there from now on. False when the host is in no state for it."""
     return _move(host, (HostStatus.UP, HostStatus.NON_OPERATIONAL, HostStatus.NON_RESPONSIVE), HostStatus.PREPARING_FOR_MAINTENANCE)

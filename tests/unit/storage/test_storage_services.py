@@ -1,0 +1,166 @@
+"""Storage domains and disks, before any host is asked."""
+
+import pytest
+from django.core.exceptions import PermissionDenied
+from django.core.files.uploadedfile import SimpleUploadedFile
+
+from hosts.models import HostStatus
+from hypervisor.storage import PoolInfo
+from portal.errors import FieldError, NotPossible
+from storage import observe, services, uploads
+from storage.models import Disk, StorageDomain, StorageKind, StorageStatus
+from tests.build import attach, make_data_center, make_disk, make_host, make_storage, make_template, make_user, make_vm
+from vms.models import VmStatus
+
+pytestmark = pytest.mark.django_db
+GIB = 1 << 30
+
+
+@pytest.fixture
+def admin():
+    return make_user(role="SuperUser")
+
+
+def new_domain(**fields):
+    return services.NewDomain(**{"name": "disks", "data_center": fields.get("data_center") or make_data_center(), "kind": "shared_dir", "path": "/srv/vireo"} | fields)
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["", "relative/path", "/", "/srv", "/srv/../etc", "/srv//x", "/srv/./x", "/srv/a b", "/srv/x\ny", "/etc/libvirt", "/proc/1", "/tmp/x", "/srv/" + "x" * 1024, "/srv/$(id)"],
+)
+def test_path_that_is_no_plain_directory_is_refused(admin, path):
+    with pytest.raises(FieldError) as refused:
+        services.create_domain(admin, new_domain(path=path))
+    assert refused.value.field == "path"
+
+
+def test_final_slash_does_not_make_another_directory(admin):
+    domain, job = services.create_domain(admin, new_domain(path="/srv/vireo/"))
+    assert domain.path == "/srv/vireo"
+    assert (job.kind, domain.status) == ("storage.create", StorageStatus.ACTIVATING)
+
+
+@pytest.mark.parametrize("path", ["/srv/vireo", "/srv/vireo/below", "/srv/vireo/../vireo"])
+def test_directory_of_another_domain_is_refused(admin, path):
+    data_center = make_data_center()
+    services.create_domain(admin, new_domain(data_center=data_center))
+    with pytest.raises(FieldError) as refused:
+        services.create_domain(admin, new_domain(data_center=data_center, name="other", path=path))
+    assert refused.value.field == "path"
+
+
+def test_name_is_unique_in_its_data_center_only(admin):
+    data_center = make_data_center()
+    services.create_domain(admin, new_domain(data_center=data_center))
+    services.create_domain(admin, new_domain())
+    with pytest.raises(FieldError) as refused:
+        services.create_domain(admin, new_domain(data_center=data_center, name="DISKS", path="/srv/else"))
+    assert refused.value.field == "name"
+
+
+def test_without_a_grant_nothing_is_created():
+    with pytest.raises(PermissionDenied):
+        services.create_domain(make_user(role="UserRole"), new_domain())
+    assert not StorageDomain.objects.exists()
+
+
+def test_domain_with_disks_is_not_removed(admin):
+    disk = make_disk()
+    with pytest.raises(NotPossible, match="1 disk lies in"):
+        services.remove_domain(admin, disk.domain)
+
+
+def test_domain_that_a_running_vm_uses_does_not_rest(admin):
+    disk = make_disk()
+    attach(make_vm(name="db", status=VmStatus.UP), disk)
+    with pytest.raises(NotPossible, match="db"):
+        services.maintain_domain(admin, disk.domain)
+
+
+@pytest.mark.parametrize("size", [0, 1024, 1 << 60])
+def test_size_out_of_bounds_is_refused(admin, size):
+    with pytest.raises(FieldError) as refused:
+        services.create_disk(admin, services.NewDisk(name="d", domain=make_storage(), capacity_bytes=size))
+    assert refused.value.field == "capacity_bytes"
+    assert not Disk.objects.exists()
+
+
+def test_local_disk_goes_where_most_space_is(admin):
+    domain = make_storage(kind=StorageKind.LOCAL_DIR)
+    for available in (10, 30, 20):
+        observe.seen(domain, make_host(name=f"with-{available}"), PoolInfo(100 * GIB, 0, available * GIB, True))
+    disk, _job = services.create_disk(admin, services.NewDisk(name="d", domain=domain, capacity_bytes=GIB))
+    assert disk.host.name == "with-30"
+
+
+def test_local_disk_on_a_host_without_the_domain_is_refused(admin):
+    domain = make_storage(kind=StorageKind.LOCAL_DIR)
+    with pytest.raises(FieldError) as refused:
+        services.create_disk(admin, services.NewDisk(name="d", domain=domain, capacity_bytes=GIB, host=make_host()))
+    assert refused.value.field == "host"
+
+
+def test_disk_in_use_is_not_removed_and_says_by_whom(admin):
+    disk = make_disk()
+    attach(make_vm(name="web"), disk)
+    with pytest.raises(NotPossible, match="web"):
+        services.remove_disk(admin, disk)
+    with pytest.raises(NotPossible, match="template"):
+        services.remove_disk(admin, make_template().disks.get())
+    base = make_disk()
+    make_disk(backing=base)
+    with pytest.raises(NotPossible, match="1 thin copy builds"):
+        services.remove_disk(admin, base)
+
+
+def iso(head=b""):
+    image = bytearray(40_960)
+    image[: len(head)] = head
+    image[32768:32774] = b"\x01CD001"
+    return SimpleUploadedFile("debian.iso", bytes(image))
+
+
+def qcow2_head():
+    """Version 2, 64 KiB clusters, 1 MiB: enough for QEMU to take the file for a qcow2."""
+    return bytes.fromhex("514649fb00000002" + "00" * 12 + "00000010" + "0000000000100000" + "00000000" + "00000001" + "0000000000010000" + "0000000000020000" + "00000001" + "00000000" + "00" * 8)
+
+
+def test_iso_waits_in_the_spool_readable_by_us_alone(admin):
+    disk, job = services.upload_iso(admin, make_storage(), "", iso())
+    assert (disk.name, disk.format, disk.volume_name) == ("debian.iso", "raw", f"{disk.pk}.iso")
+    assert uploads.spool(disk.pk).stat().st_mode & 0o777 == 0o600
+    assert job.kind == "disk.upload"
+
+
+@pytest.mark.parametrize("file", [SimpleUploadedFile("x.iso", b""), SimpleUploadedFile("x.iso", b"\0" * 100_000), iso(qcow2_head())], ids=["empty", "zeros", "a qcow2, too"])
+def test_what_is_not_just_an_iso_is_refused_and_leaves_nothing(admin, file):
+    before = set(uploads.spool(make_disk().pk).parent.iterdir())
+    Disk.objects.all().delete()
+    with pytest.raises(FieldError) as refused:
+        services.upload_iso(admin, make_storage(), "x", file)
+    assert refused.value.field == "file"
+    assert not Disk.objects.exists()
+    assert set(uploads.spool(StorageDomain().pk).parent.iterdir()) == before
+
+
+def test_shared_space_counts_once_and_a_failing_host_is_named():
+    domain = make_storage(status=StorageStatus.UNKNOWN)
+    first, second = make_host(), make_host(name="node2")
+    observe.seen(domain, first, PoolInfo(100, 40, 60, True))
+    observe.seen(domain, second, PoolInfo(100, 40, 60, True))
+    domain.refresh_from_db()
+    assert (domain.capacity_bytes, domain.available_bytes, domain.status) == (100, 60, StorageStatus.ACTIVE)
+    observe.failed(domain, second, "stale file handle")
+    domain.refresh_from_db()
+    assert (domain.status, domain.status_reason) == (StorageStatus.ACTIVE, "not on node2: stale file handle")
+    observe.failed(domain, first, "stale file handle")
+    domain.refresh_from_db()
+    assert domain.status == StorageStatus.INACTIVE
+
+
+def test_domain_at_rest_is_not_woken_by_what_a_host_sees():
+    domain = make_storage(status=StorageStatus.MAINTENANCE)
+    observe.seen(domain, make_host(status=HostStatus.UP), PoolInfo(100, 0, 100, True))
+    domain.refresh_from_db()
+    assert domain.status == StorageStatus.MAINTENANCE
