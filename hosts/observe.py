@@ -12,7 +12,8 @@ from django.utils import timezone
 
 from events.log import record
 from events.models import Severity
-from hosts.models import Host, HostStatus
+from hosts.models import Host, HostStatus, HostTransport
+from hosts.ssh import public_key
 from hypervisor.capabilities import HostCapabilities
 from hypervisor.errors import CallTimeout, CertificateRefused, HostUnreachable
 from jobs.models import Job
@@ -138,6 +139,8 @@ def removed(host: Host, job: Job) -> None:
 
 def explain(host: Host, error: Exception) -> str:
     """Why the host cannot be used, for a person: what is wrong, where, and what to do about it."""
+    if host.transport == HostTransport.SSH and (sentence := _explain_ssh(host, str(error))):
+        return sentence
     match error:
         case CertificateRefused():
             return f"{host.address} and Vireo do not trust each other's certificate; run the host's enrolment command there. ({error})"
@@ -147,6 +150,15 @@ def explain(host: Host, error: Exception) -> str:
             return f"{host.address} does not answer. ({error})"
         case _:
             return str(error)
+
+
+def _explain_ssh(host: Host, text: str) -> str:
+    """libssh's own words for the two usual failures tell little, and name files of ours."""
+    if "HOST KEY VERIFICATION FAILED" in text:
+        return f"{host.address} shows another SSH host key than the one that was accepted. If it was installed anew, activate it with its new key; otherwise somebody may stand in between."
+    if "ccess denied" in text or "uthentication failed" in text:
+        return f"{host.address} does not let {host.ssh_user or 'root'} in with Vireo's key. Put this line into that user's ~/.ssh/authorized_keys: {public_key()}"
+    return ""
 
 
 def as_json(caps: HostCapabilities) -> dict[str, Any]:

@@ -134,10 +134,20 @@ def maintenance(user: User, host: Host) -> Job:
     return engine.submit("host.maintenance", user=user, target=host, title=f"Maintenance of {host.name}", locks=[host])
 
 
-def activate(user: User, host: Host) -> Job:
-    """Takes a host into use (again): connects, reads it anew, and makes its storage and networks ready."""
+def activate(user: User, host: Host, accept_new_key: bool = False) -> Job:
+    """Takes a host into use (again): connects, reads it anew, and makes its storage and networks ready.
+
+    Args:
+        accept_new_key: by SSH: forget the pinned host keys and accept those that it shows now.
+    """
     require(user, "host.maintain", host)
     _ensure("activate", host)
+    if accept_new_key:
+        require(user, "host.edit", host)
+        with transaction.atomic():
+            Host.objects.filter(pk=host.pk).update(ssh_host_keys="")
+            record("host.key_forgotten", f"The SSH host keys of {host.name} were forgotten, to accept new ones", obj=host, user=user)
+            return submit_add(user, host)
     if host.last_seen_at is None:
         return submit_add(user, host)
     return engine.submit("host.activate", user=user, target=host, title=f"Activate {host.name}", locks=[host])

@@ -1,6 +1,22 @@
-from django.urls import URLPattern, URLResolver
+from django.urls import include, path
 
-from hosts.urls_enrol import urlpatterns as enrolment
+from hosts import inventory_pages, pages
 
 app_name = "hosts"
-urlpatterns: list[URLPattern | URLResolver] = [*enrolment]
+urlpatterns = [
+    path("hosts/", pages.host_list, name="list"),
+    path("hosts/new/", pages.new, name="new"),
+    path("hosts/<uuid:pk>/", pages.host_detail, name="host"),
+    path("hosts/<uuid:pk>/edit/", pages.edit, name="edit"),
+    path("hosts/<uuid:pk>/enrol/", pages.enrol, name="enrol"),
+    path("hosts/<uuid:pk>/action/<str:name>/", pages.action, name="action"),
+    path("clusters/", inventory_pages.clusters, name="clusters"),
+    path("clusters/new/", inventory_pages.new_cluster, name="new-cluster"),
+    path("clusters/<uuid:pk>/", inventory_pages.cluster, name="cluster"),
+    path("clusters/<uuid:pk>/remove/", inventory_pages.remove_cluster, name="remove-cluster"),
+    path("data-centers/", inventory_pages.data_centers, name="data-centers"),
+    path("data-centers/new/", inventory_pages.new_data_center, name="new-data-center"),
+    path("data-centers/<uuid:pk>/", inventory_pages.data_center, name="data-center"),
+    path("data-centers/<uuid:pk>/remove/", inventory_pages.remove_data_center, name="remove-data-center"),
+    path("", include("hosts.urls_enrol")),
+]

@@ -1,0 +1,46 @@
+"""Forms of hosts, clusters and data centers."""
+
+from django import forms
+
+from accounts.models import User
+from hosts.models import Cluster, DataCenter
+
+
+class NewHostForm(forms.Form):
+    name = forms.CharField(max_length=255, widget=forms.TextInput(attrs={"autocomplete": "off"}))
+    address = forms.CharField(max_length=255, help_text="Name or IP address at which Vireo reaches it.")
+    cluster = forms.ModelChoiceField(Cluster.objects.none(), empty_label=None)
+    transport = forms.ChoiceField(
+        choices=[("tls", "a command pasted on the host: installs libvirt and a certificate (recommended)"), ("ssh", "SSH with Vireo's key")],
+        label="Connect by",
+        widget=forms.RadioSelect,
+        initial="tls",
+    )
+    ssh_user = forms.CharField(max_length=64, required=False, initial="root", label="SSH user", help_text="For SSH alone.")
+    description = forms.CharField(max_length=4000, required=False)
+
+    def __init__(self, user: User, *arguments: object, **options: object) -> None:
+        super().__init__(*arguments, **options)  # type: ignore[arg-type]
+        self.fields["cluster"].queryset = Cluster.objects.visible_to(user, "host.create")  # type: ignore[attr-defined]
+
+
+class EditHostForm(forms.Form):
+    name = forms.CharField(max_length=255)
+    address = forms.CharField(max_length=255)
+    description = forms.CharField(max_length=4000, required=False)
+
+
+class ClusterForm(forms.Form):
+    name = forms.CharField(max_length=255)
+    cpu_model = forms.CharField(max_length=64, initial="qemu64", label="CPU model", help_text="Every VM of the cluster sees this CPU, so that it runs on each host.")
+    description = forms.CharField(max_length=4000, required=False)
+    data_center = forms.ModelChoiceField(DataCenter.objects.none(), empty_label=None)
+
+    def __init__(self, user: User, *arguments: object, **options: object) -> None:
+        super().__init__(*arguments, **options)  # type: ignore[arg-type]
+        self.fields["data_center"].queryset = DataCenter.objects.visible_to(user, "cluster.create")  # type: ignore[attr-defined]
+
+
+class DataCenterForm(forms.Form):
+    name = forms.CharField(max_length=255)
+    description = forms.CharField(max_length=4000, required=False)
