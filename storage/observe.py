@@ -34,6 +34,12 @@ def forgotten(domain: StorageDomain, host: Host) -> None:
     summarize(domain)
 
 
+def host_lost(host: Host) -> None:
+    """The host does not answer: what it last said about its domains no longer counts."""
+    for view in StorageDomainHost.objects.filter(host=host).select_related("domain"):
+        summarize(view.domain)
+
+
 def summarize(domain: StorageDomain) -> None:
     """The domain's own status and space, from what its hosts say.
 

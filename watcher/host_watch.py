@@ -20,6 +20,7 @@ from hypervisor.events import DomainEvent, Event, HostObserver, LinkEvent
 from hypervisor.guests import agent_info
 from hypervisor.links import LinkState
 from hypervisor.stats import DomainSample, HostSample
+from storage import observe as storage_observe
 from storage import on_host as storage_on_host
 from vms import observe as vms_observe
 from vms.models import VM, VmStatus
@@ -120,6 +121,7 @@ class HostWatch:
             self._previous = {}
             if hosts_observe.lost(self.host, event.error or "the connection was lost"):
                 vms_observe.host_lost(self.host)
+                storage_observe.host_lost(self.host)
             return False
         try:
             hosts_observe.seen(self.host, capabilities.read(self._link))

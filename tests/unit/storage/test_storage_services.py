@@ -164,3 +164,13 @@ def test_domain_at_rest_is_not_woken_by_what_a_host_sees():
     observe.seen(domain, make_host(status=HostStatus.UP), PoolInfo(100, 0, 100, True))
     domain.refresh_from_db()
     assert domain.status == StorageStatus.MAINTENANCE
+
+
+def test_domain_whose_only_host_is_lost_is_unknown():
+    domain, host = make_storage(status=StorageStatus.UNKNOWN), make_host()
+    observe.seen(domain, host, PoolInfo(100, 0, 100, True))
+    host.status = HostStatus.NON_RESPONSIVE
+    host.save()
+    observe.host_lost(host)
+    domain.refresh_from_db()
+    assert (domain.status, domain.status_reason) == (StorageStatus.UNKNOWN, "no host that is up has it")
