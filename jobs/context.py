@@ -4,6 +4,7 @@ import time
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
 from django.db.models import F
 
 from jobs.errors import Cancelled, ClaimLost
@@ -26,6 +27,7 @@ class Context:
         self.facts: dict[str, Any] = dict(job.facts)
         self.cancel_seen = job.cancel_requested
         self.claim_lost = False
+        self.beat_at = time.monotonic()  # when the row last carried our claim for certain
         self._done_weight, self._step_weight, self._total_weight = 0, 1, 1
         self._last_progress = 0.0
 
@@ -40,12 +42,19 @@ class Context:
 
     def check(self) -> None:
         """Raises ClaimLost or Cancelled when this run should stop; steps call it between outside effects."""
+        if time.monotonic() - self.beat_at > settings.JOB_STALE_SECONDS / 2:
+            self._look_at_claim()
         if self.claim_lost:
             raise ClaimLost
         if self.cancel_seen and not self.job.undoing:
             raise Cancelled
 
     check_cancelled = check
+
+    def _look_at_claim(self) -> None:
+        """For a process that was stopped or swapped out: its heartbeat was, too, so the job may be another's by now."""
+        self.claim_lost = not Job.objects.filter(pk=self.job.pk, claimed_by=self.claim).exists()
+        self.beat_at = time.monotonic()
 
     def progress(self, done: float, total: float) -> None:
         """How far this step is, from real figures; the whole job's share follows from the steps' weights."""

@@ -23,6 +23,10 @@ class StepFailed(Exception):
         self.detail = detail
 
 
+class NotNow(StepFailed):
+    """Nothing is wrong but that a host has to come back first: an undo waits for it."""
+
+
 class Cancelled(Exception):
     """Raised inside a step when somebody asked to cancel."""
 

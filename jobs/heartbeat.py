@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from uuid import UUID
@@ -61,6 +62,7 @@ class Heartbeat:
         wishes = dict(Job.objects.filter(claimed_by__in=claims).values_list("claimed_by", "cancel_requested"))
         for claim, context in contexts.items():
             context.claim_lost = context.claim_lost or claim not in wishes
+            context.beat_at = time.monotonic()
             context.cancel_seen = wishes.get(claim, False) or context.cancel_seen
 
 

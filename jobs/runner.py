@@ -14,9 +14,9 @@ from django.utils import timezone
 from events.log import record
 from hypervisor.errors import HostUnreachable, HypervisorError
 from jobs.context import Context, announce
-from jobs.errors import Cancelled, ClaimLost, StepFailed
+from jobs.errors import Cancelled, ClaimLost, NotNow, StepFailed
 from jobs.heartbeat import heartbeat
-from jobs.kinds import Kind, StepDef, kind_of
+from jobs.kinds import Kind, StepDef, all_kinds
 from jobs.models import Job, JobStatus, Lock, Step, StepStatus
 from portal.errors import NotPossible
 
@@ -37,7 +37,7 @@ def run(job_id: UUID) -> bool:
     context = Context(job, claim)
     with heartbeat.keeping(context):
         try:
-            _execute(context, kind_of(job.kind))
+            _execute(context)
         except ClaimLost:
             log.warning("job %s was taken over by another worker", job_id)
     return True
@@ -61,10 +61,16 @@ def _claim(job_id: UUID, claim: UUID) -> bool:
     return bool(changed)
 
 
-def _execute(context: Context, kind: Kind) -> None:
+def _execute(context: Context) -> None:
     job = context.job
-    steps = kind.steps(job)
     rows = list(job.steps.all())
+    kind = all_kinds().get(job.kind)
+    steps = kind.steps(job) if kind is not None else []
+    if kind is None or [step.name for step in steps] != [row.name for row in rows]:
+        # Another version of Vireo made the job. What its steps were, and how they are undone, nobody here knows.
+        context.update(error=f"This version of Vireo has no job {job.kind} with the steps that it was made with.")
+        _end(context, kind or Kind(job.kind, lambda job: []), JobStatus.FAILED)
+        return
     if job.undoing:
         _undo(context, kind, steps, rows)
         return
@@ -103,26 +109,30 @@ def _do(context: Context, steps: list[StepDef], rows: list[Step]) -> None:
         context.at_step(done, step.weight, total)
         if row.status != StepStatus.DONE:
             context.check()
-            _mark(row, StepStatus.RUNNING)
+            _mark(context, row, StepStatus.RUNNING)
             context.update(message=step.title, progress=context.percent_done)
             try:
                 step.do(context)
-            except Exception:
-                _mark(row, StepStatus.FAILED)
+            except (ClaimLost, DatabaseError):
                 raise
-            if context.claim_lost:
-                raise ClaimLost
-            _mark(row, StepStatus.DONE)
+            except Exception:
+                _mark(context, row, StepStatus.FAILED)
+                raise
+            _mark(context, row, StepStatus.DONE)
         done += step.weight
 
 
-def _mark(row: Step, status: StepStatus) -> None:
+def _mark(context: Context, row: Step, status: StepStatus) -> None:
+    """Writes a step's status while the job is ours. Raises ClaimLost when it is not."""
     row.status = status
     if status == StepStatus.RUNNING:
         row.started_at = timezone.now()
     else:
         row.finished_at = timezone.now()
-    row.save(update_fields=["status", "started_at", "finished_at"])
+    ours = Step.objects.filter(pk=row.pk, job__claimed_by=context.claim)
+    if context.claim_lost or not ours.update(status=status, started_at=row.started_at, finished_at=row.finished_at):
+        context.claim_lost = True
+        raise ClaimLost
 
 
 def _begin_undo(context: Context, kind: Kind, steps: list[StepDef], rows: list[Step], error: str, detail: str = "") -> None:
@@ -140,21 +150,27 @@ def _undo(context: Context, kind: Kind, steps: list[StepDef], rows: list[Step]) 
         if step.undo is not None:
             try:
                 step.undo(context)
-            except HostUnreachable as error:
+            except (HostUnreachable, NotNow) as error:
                 _wait_for_host(context, str(error))
                 return
+            except (ClaimLost, DatabaseError):
+                raise
             except (HypervisorError, StepFailed, NotPossible) as error:
-                _mark(row, StepStatus.UNDO_FAILED)
-                context.log(f"«{step.title}» could not be undone: {error}")
-                record(
-                    "job.undo_failed",
-                    f"«{context.job.title}»: «{step.title}» could not be undone: {error}",
-                    severity="error",
-                    job=context.job,
-                )
+                _undo_failed(context, step, row, str(error))
                 continue
-        _mark(row, StepStatus.UNDONE)
+            except Exception:
+                log.exception("job %s (%s): undoing «%s» failed by an error of Vireo itself", context.job.pk, context.job.kind, step.name)
+                _undo_failed(context, step, row, "an error of Vireo itself; its log has the details")
+                continue
+        _mark(context, row, StepStatus.UNDONE)
     _end(context, kind, JobStatus.FAILED if context.job.error else JobStatus.CANCELLED)
+
+
+def _undo_failed(context: Context, step: StepDef, row: Step, why: str) -> None:
+    """The rest is undone all the same; a person has to look after this one."""
+    _mark(context, row, StepStatus.UNDO_FAILED)
+    context.log(f"«{step.title}» could not be undone: {why}")
+    record("job.undo_failed", f"«{context.job.title}»: «{step.title}» could not be undone: {why}", severity="error", job=context.job)
 
 
 def _wait_for_host(context: Context, why: str) -> None:

@@ -6,7 +6,7 @@ from hypervisor import storage as pools
 from hypervisor.errors import HostUnreachable, HypervisorError, NotFound
 from hypervisor.links import HostLink
 from hypervisor.spec import PoolSpec
-from jobs.errors import StepFailed
+from jobs.errors import NotNow
 from storage import observe
 from storage.models import Disk, StorageDomain, StorageStatus
 
@@ -74,7 +74,7 @@ def link_for(disk: Disk) -> tuple[Host, HostLink]:
     """A host that can reach the disk's file: its own for a local domain, any for a shared one.
 
     Raises:
-        StepFailed: none that is up.
+        NotNow: none that is up.
     """
     assert disk.domain is not None, "a foreign disk is not ours to touch"
     ready = hosts_with(disk.domain)
@@ -82,4 +82,4 @@ def link_for(disk: Disk) -> tuple[Host, HostLink]:
         if disk.host_id in (None, host.pk):
             return host, link_of(host)
     where = disk.host.name if disk.host else "any host that is up"
-    raise StepFailed(f"Storage domain {disk.domain.name} is not active on {where}.")
+    raise NotNow(f"Storage domain {disk.domain.name} is not active on {where}.")

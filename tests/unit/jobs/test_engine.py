@@ -6,9 +6,10 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
+from events.models import Event
 from hypervisor.errors import HostUnreachable, OperationFailed
 from jobs import engine, runner
-from jobs.errors import NotCancellable, ObjectBusy, StepFailed
+from jobs.errors import NotCancellable, NotNow, ObjectBusy, StepFailed
 from jobs.kinds import StepDef, register
 from jobs.models import Job, JobStatus, Lock, StepStatus
 from tests.build import make_user, make_vm
@@ -209,3 +210,52 @@ def test_the_sweep_sends_what_was_lost_and_what_a_dead_worker_left(trace, monkey
     sent.clear()
     engine.sweep()
     assert set(sent) == {lost.pk, orphaned.pk}
+
+
+def test_an_undo_that_breaks_by_an_error_of_our_own_ends_the_job_and_says_so(trace, caplog):
+    steps = [step(trace, "one"), step(trace, "two", fail(StepFailed("no")), lambda context: {}["missing"])]
+    job = submit(steps)
+    runner.run(job.pk)
+    job.refresh_from_db()
+    assert trace == ["do one", "do two", "undo two", "undo one"]
+    assert (job.status, job.error) == (JobStatus.FAILED, "no")
+    assert [row.status for row in job.steps.all()] == [StepStatus.UNDONE, StepStatus.UNDO_FAILED]
+    assert Event.objects.filter(kind="job.undo_failed", job=job).exists()
+    assert "KeyError" in caplog.text
+    assert not Lock.objects.exists()
+
+
+def test_an_undo_that_needs_a_host_that_is_away_waits_for_it(trace):
+    job = submit([step(trace, "one", fail(StepFailed("no")), fail(NotNow("node1 rests")))])
+    runner.run(job.pk)
+    job.refresh_from_db()
+    assert (job.status, job.undoing, job.message) == (JobStatus.QUEUED, True, "Waits to undo: node1 rests")
+    assert Lock.objects.filter(job=job).exists()
+
+
+@pytest.mark.parametrize("now", [None, "other"])
+def test_a_job_of_another_version_ends_instead_of_going_round_for_ever(trace, now):
+    job = submit([step(trace, "one")])
+    if now is None:
+        Job.objects.update(kind="gone.kind")
+    else:
+        register("test.kind", [step(trace, now)])
+    runner.run(job.pk)
+    job.refresh_from_db()
+    assert job.status == JobStatus.FAILED
+    assert "This version of Vireo" in job.error
+    assert trace == []
+    assert not Lock.objects.exists()
+
+
+def test_a_process_that_slept_looks_whether_the_job_is_still_its_own(trace, settings):
+    def sleep_and_lose(context):
+        Job.objects.update(claimed_by="11111111-1111-1111-1111-111111111111")
+        context.beat_at -= settings.JOB_STALE_SECONDS
+        context.check()
+        trace.append("went on")
+
+    job = submit([step(trace, "one", sleep_and_lose)])
+    runner.run(job.pk)
+    assert trace == ["do one"]
+    assert job.steps.get().status == StepStatus.RUNNING, "the step's row is the new worker's"
