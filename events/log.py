@@ -39,5 +39,5 @@ def record(
         address=request.META.get("REMOTE_ADDR") or None if request is not None else None,
         details=details or {},
     )
-    publish("event", event.pk, "added", facts={"object_type": event.object_type, "object_id": str(event.object_id or "")})
+    publish("event", event.pk, "added")
     return event

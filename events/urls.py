@@ -1,4 +1,6 @@
-from django.urls import URLPattern
+from django.urls import path
+
+from events import pages
 
 app_name = "events"
-urlpatterns: list[URLPattern] = []
+urlpatterns = [path("events/", pages.event_list, name="list")]

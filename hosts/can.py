@@ -11,7 +11,14 @@ ACTIONS: dict[str, Action] = {
     action.name: action
     for action in (
         Action("activate", "Activate", "player-play", "host.maintain", _REST, "state"),
-        Action("maintenance", "Maintenance", "tool", "host.maintain", frozenset({HostStatus.UP, HostStatus.NON_OPERATIONAL, HostStatus.NON_RESPONSIVE}), "state"),
+        Action(
+            "maintenance",
+            "Maintenance",
+            "tool",
+            "host.maintain",
+            frozenset({HostStatus.UP, HostStatus.NON_OPERATIONAL, HostStatus.NON_RESPONSIVE}),
+            "state",
+        ),
         Action("refresh", "Read capabilities", "refresh", "host.edit", _ANSWERING, "state"),
         Action("edit", "Edit", "pencil", "host.edit", frozenset(), "change"),
         Action("enrol", "New enrolment command", "certificate", "host.edit", _REST, "change"),

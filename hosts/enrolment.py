@@ -56,7 +56,9 @@ def issue(user: User, host: Host, base_url: str) -> Command:
     expires_at = timezone.now() + LIFETIME
     with transaction.atomic():
         host.enrolments.filter(completed_at=None).delete()
-        enrolment = Enrolment.objects.create(host=host, digest=digest_of(token), base_url=base_url.rstrip("/"), created_by=user, expires_at=expires_at)
+        enrolment = Enrolment.objects.create(
+            host=host, digest=digest_of(token), base_url=base_url.rstrip("/"), created_by=user, expires_at=expires_at
+        )
     url = _url(enrolment)
     # The digest pins the script, and the script carries our CA's certificate: over plain HTTP, too, nobody
     # on the way can change what root runs.
@@ -88,7 +90,11 @@ def script(enrolment: Enrolment) -> str:
 
 def current(enrolment_id: object) -> Enrolment | None:
     """The enrolment, as long as its time has not run out and its host has not joined."""
-    return Enrolment.objects.select_related("host__cluster", "created_by").filter(pk=enrolment_id, expires_at__gt=timezone.now(), completed_at=None).first()
+    return (
+        Enrolment.objects.select_related("host__cluster", "created_by")
+        .filter(pk=enrolment_id, expires_at__gt=timezone.now(), completed_at=None)
+        .first()
+    )
 
 
 def certify(enrolment: Enrolment, token: str, csr_pem: str) -> str:

@@ -11,7 +11,10 @@ class NewHostForm(forms.Form):
     address = forms.CharField(max_length=255, help_text="Name or IP address at which Vireo reaches it.")
     cluster = forms.ModelChoiceField(Cluster.objects.none(), empty_label=None)
     transport = forms.ChoiceField(
-        choices=[("tls", "a command pasted on the host: installs libvirt and a certificate (recommended)"), ("ssh", "SSH with Vireo's key")],
+        choices=[
+            ("tls", "a command pasted on the host: installs libvirt and a certificate (recommended)"),
+            ("ssh", "SSH with Vireo's key"),
+        ],
         label="Connect by",
         widget=forms.RadioSelect,
         initial="tls",
@@ -32,7 +35,9 @@ class EditHostForm(forms.Form):
 
 class ClusterForm(forms.Form):
     name = forms.CharField(max_length=255)
-    cpu_model = forms.CharField(max_length=64, initial="qemu64", label="CPU model", help_text="Every VM of the cluster sees this CPU, so that it runs on each host.")
+    cpu_model = forms.CharField(
+        max_length=64, initial="qemu64", label="CPU model", help_text="Every VM of the cluster sees this CPU, so that it runs on each host."
+    )
     description = forms.CharField(max_length=4000, required=False)
     data_center = forms.ModelChoiceField(DataCenter.objects.none(), empty_label=None)
 

@@ -53,14 +53,25 @@ DATA_CENTERS = lists.ListPage(
 def clusters(request: HttpRequest) -> HttpResponse:
     rows = Cluster.objects.visible_to(request.user).select_related("data_center")
     rows = rows.annotate(host_count=Count("hosts", distinct=True), vm_count=Count("vms", distinct=True))
-    buttons = [{"url": reverse("hosts:new-cluster"), "title": "New cluster", "icon": "plus", "allowed": "cluster.create" in anywhere(request.user)}]
+    buttons = [
+        {"url": reverse("hosts:new-cluster"), "title": "New cluster", "icon": "plus", "allowed": "cluster.create" in anywhere(request.user)}
+    ]
     return lists.show(request, CLUSTERS, rows, buttons=buttons)
 
 
 @require_GET
 def data_centers(request: HttpRequest) -> HttpResponse:
-    rows = DataCenter.objects.visible_to(request.user).annotate(cluster_count=Count("clusters", distinct=True), host_count=Count("clusters__hosts", distinct=True))
-    buttons = [{"url": reverse("hosts:new-data-center"), "title": "New data center", "icon": "plus", "allowed": "data_center.create" in effective(request.user)}]
+    rows = DataCenter.objects.visible_to(request.user).annotate(
+        cluster_count=Count("clusters", distinct=True), host_count=Count("clusters__hosts", distinct=True)
+    )
+    buttons = [
+        {
+            "url": reverse("hosts:new-data-center"),
+            "title": "New data center",
+            "icon": "plus",
+            "allowed": "data_center.create" in effective(request.user),
+        }
+    ]
     return lists.show(request, DATA_CENTERS, rows, buttons=buttons)
 
 
@@ -107,7 +118,12 @@ def new_cluster(request: HttpRequest) -> HttpResponse:
         raise PermissionDenied("You may not create clusters.")
     form = ClusterForm(request.user, request.POST or None)
     return form_page(
-        request, form, lambda data: redirect(inventory.create_cluster(request.user, **data)), title="New cluster", verb="Create cluster", back=reverse("hosts:clusters")
+        request,
+        form,
+        lambda data: redirect(inventory.create_cluster(request.user, **data)),
+        title="New cluster",
+        verb="Create cluster",
+        back=reverse("hosts:clusters"),
     )
 
 
@@ -116,7 +132,12 @@ def new_data_center(request: HttpRequest) -> HttpResponse:
         raise PermissionDenied("You may not create data centers.")
     form = DataCenterForm(request.POST or None)
     return form_page(
-        request, form, lambda data: redirect(inventory.create_data_center(request.user, **data)), title="New data center", verb="Create", back=reverse("hosts:data-centers")
+        request,
+        form,
+        lambda data: redirect(inventory.create_data_center(request.user, **data)),
+        title="New data center",
+        verb="Create",
+        back=reverse("hosts:data-centers"),
     )
 
 

@@ -54,7 +54,9 @@ def connect(ctx: Context) -> None:
     ctx.save_facts(unreachable=False)
     _refuse_twin(host, caps.uuid)
     observe.capabilities(host, caps)
-    ctx.log(f"{caps.hostname or host.name}: {caps.driver} {caps.hypervisor_version}, libvirt {caps.libvirt_version}, {caps.cpus} CPUs, {caps.memory_bytes >> 20} MiB")
+    ctx.log(
+        f"{caps.hostname or host.name}: {caps.driver} {caps.hypervisor_version}, libvirt {caps.libvirt_version}, {caps.cpus} CPUs, {caps.memory_bytes >> 20} MiB"
+    )
 
 
 def _refuse_twin(host: Host, uuid: str) -> None:
@@ -63,7 +65,10 @@ def _refuse_twin(host: Host, uuid: str) -> None:
         return
     twin = Host.objects.filter(hardware_uuid=UUID(uuid)).exclude(pk=host.pk).exclude(transport=HostTransport.TEST).first()
     if twin is not None:
-        raise StepFailed(f"{host.address} is the machine that is host {twin.name} already.", f"Both have UUID {uuid}. Two machines with one UUID need host_uuid in libvirtd.conf.")
+        raise StepFailed(
+            f"{host.address} is the machine that is host {twin.name} already.",
+            f"Both have UUID {uuid}. Two machines with one UUID need host_uuid in libvirtd.conf.",
+        )
 
 
 def try_kvm(ctx: Context) -> None:

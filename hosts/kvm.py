@@ -24,4 +24,6 @@ def runs_guests(host: Host, link: HostLink) -> tuple[bool, str]:
         raise
     except HypervisorError as error:
         return False, f"libvirt cannot say what KVM can do there ({error})"
-    return (True, f"KVM can give guests the CPU model {model}") if usable else (False, f"KVM there cannot give guests the CPU model {model}")
+    return (
+        (True, f"KVM can give guests the CPU model {model}") if usable else (False, f"KVM there cannot give guests the CPU model {model}")
+    )

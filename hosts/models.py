@@ -66,7 +66,9 @@ class Host(Entity):
     port = models.PositiveIntegerField(default=0, blank=True, help_text="0: the transport's own")
     ssh_user = models.CharField(max_length=64, blank=True, default="root")
     test_uri = models.CharField(max_length=255, blank=True, default="")
-    ssh_host_keys = models.TextField(blank=True, default="", help_text="the host keys accepted when the host was added; any other is refused")
+    ssh_host_keys = models.TextField(
+        blank=True, default="", help_text="the host keys accepted when the host was added; any other is refused"
+    )
 
     status = models.CharField(max_length=32, choices=HostStatus, default=HostStatus.INSTALLING)
     status_reason = models.TextField(blank=True, default="")

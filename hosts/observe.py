@@ -53,7 +53,11 @@ def lost(host: Host, error: Exception | str) -> bool:
     if _move(host, _WATCHED, HostStatus.NON_RESPONSIVE, reason):
         record("host.non_responsive", f"Host {host.name} does not answer: {reason}", obj=host, severity=Severity.ERROR)
         return True
-    if Host.objects.filter(pk=host.pk, status=HostStatus.NON_RESPONSIVE, last_seen_at__isnull=False).exclude(status_reason=reason).update(status_reason=reason, rev=F("rev") + 1):
+    if (
+        Host.objects.filter(pk=host.pk, status=HostStatus.NON_RESPONSIVE, last_seen_at__isnull=False)
+        .exclude(status_reason=reason)
+        .update(status_reason=reason, rev=F("rev") + 1)
+    ):
         _tell(host)
     return False
 
@@ -88,12 +92,24 @@ def activated(host: Host, problem: str = "", job: Job | None = None) -> None:
     status = HostStatus.NON_OPERATIONAL if problem else HostStatus.UP
     if _move(host, tuple(HostStatus), status, problem, last_seen_at=timezone.now()):
         text = f"Host {host.name} is up" if not problem else f"Host {host.name} is not operational: {problem}"
-        record(f"host.{status}", text, obj=host, job=job, user=job.user if job else None, severity=Severity.WARNING if problem else Severity.INFO)
+        record(
+            f"host.{status}",
+            text,
+            obj=host,
+            job=job,
+            user=job.user if job else None,
+            severity=Severity.WARNING if problem else Severity.INFO,
+        )
 
 
 def add_failed(host: Host, reason: str, unreachable: bool) -> None:
     """`host.add` ended without success: the host stays, with the reason, so that it can be tried again."""
-    _move(host, (HostStatus.INSTALLING, *_RETURNS, HostStatus.NON_OPERATIONAL), HostStatus.NON_RESPONSIVE if unreachable else HostStatus.NON_OPERATIONAL, reason)
+    _move(
+        host,
+        (HostStatus.INSTALLING, *_RETURNS, HostStatus.NON_OPERATIONAL),
+        HostStatus.NON_RESPONSIVE if unreachable else HostStatus.NON_OPERATIONAL,
+        reason,
+    )
 
 
 def activation_failed(host: Host, reason: str, unreachable: bool) -> None:

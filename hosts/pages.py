@@ -39,7 +39,11 @@ LIST = lists.ListPage(
         lists.Column("vms", "VMs", "running", lambda host: host.running, "v-num"),
         lists.Column("actions", ""),
     ),
-    empty=lists.Empty("server-2", "No hosts yet", "A host is a machine that runs libvirt. Add one with a single pasted command; the VMs it already runs are taken over without a stop."),
+    empty=lists.Empty(
+        "server-2",
+        "No hosts yet",
+        "A host is a machine that runs libvirt. Add one with a single pasted command; the VMs it already runs are taken over without a stop.",
+    ),
     live="host",
     filters={
         "name": FilterField("name"),
@@ -51,7 +55,14 @@ LIST = lists.ListPage(
     },
     hint="status:up cluster:Default",
 )
-TABS = (("overview", "Overview"), ("vms", "VMs"), ("storage", "Storage"), ("capabilities", "Capabilities"), ("permissions", "Permissions"), ("events", "Events"))
+TABS = (
+    ("overview", "Overview"),
+    ("vms", "VMs"),
+    ("storage", "Storage"),
+    ("capabilities", "Capabilities"),
+    ("permissions", "Permissions"),
+    ("events", "Events"),
+)
 _VERBS = {"activate": services.activate, "maintenance": services.maintenance, "refresh": services.refresh, "remove": services.remove}
 
 
@@ -64,7 +75,14 @@ def action_entries(host: Host, permissions: frozenset[str], busy: Job | None) ->
     verdicts = can.verdicts(host, permissions, busy=busy)
     if host.transport != "tls":
         verdicts["enrol"] = None
-    return entries(can.ACTIONS, verdicts, lambda name: reverse("hosts:action", args=[host.pk, name]), opens=opens, confirm=confirm, quick=("activate", "maintenance"))
+    return entries(
+        can.ACTIONS,
+        verdicts,
+        lambda name: reverse("hosts:action", args=[host.pk, name]),
+        opens=opens,
+        confirm=confirm,
+        quick=("activate", "maintenance"),
+    )
 
 
 @require_GET

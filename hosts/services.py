@@ -85,7 +85,9 @@ def add(user: User, new: NewHost) -> tuple[Host, Job | None]:
         return host, None if waits else submit_add(user, host, new.ssh_fingerprint)
 
 
-def add_by_api(user: User, *, cluster: Cluster, portal_url: str, name: str, address: str, transport: str = "tls", **more: Any) -> tuple[Host, Job | None, str]:
+def add_by_api(
+    user: User, *, cluster: Cluster, portal_url: str, name: str, address: str, transport: str = "tls", **more: Any
+) -> tuple[Host, Job | None, str]:
     """`add` in one call for programs: a host by TLS gets its enrolment command at once.
 
     Args:
@@ -95,7 +97,9 @@ def add_by_api(user: User, *, cluster: Cluster, portal_url: str, name: str, addr
     Returns:
         The host, its job (by SSH) or None, and the command (by TLS) or "".
     """
-    host, job = add(user, NewHost(name=name, cluster=cluster, address=address, transport=transport, enrol=transport == HostTransport.TLS, **more))
+    host, job = add(
+        user, NewHost(name=name, cluster=cluster, address=address, transport=transport, enrol=transport == HostTransport.TLS, **more)
+    )
     return host, job, "" if job is not None else new_enrolment(user, host, portal_url).text
 
 
@@ -130,7 +134,9 @@ def maintenance(user: User, host: Host) -> Job:
     _ensure("maintenance", host)
     running = blockers(host)
     if running:
-        raise NotPossible(f"{len(running)} VM{'s run' if len(running) > 1 else ' runs'} on {host.name}: {_names(running)}. Shut down what runs there first.")
+        raise NotPossible(
+            f"{len(running)} VM{'s run' if len(running) > 1 else ' runs'} on {host.name}: {_names(running)}. Shut down what runs there first."
+        )
     return engine.submit("host.maintenance", user=user, target=host, title=f"Maintenance of {host.name}", locks=[host])
 
 
@@ -191,7 +197,9 @@ def edit(user: User, host: Host, changes: Mapping[str, Any]) -> tuple[Host, Job 
     if moves:
         verdict = can.check("remove", host, busy=holder_of(host))  # the same states: nothing may depend on it now
         if not verdict:
-            raise NotPossible(f"The {' and '.join(sorted(moves)).replace('_', ' ')} can change only while {host.name} is out of use. {verdict.reason}")
+            raise NotPossible(
+                f"The {' and '.join(sorted(moves)).replace('_', ' ')} can change only while {host.name} is out of use. {verdict.reason}"
+            )
     if "cluster" in changed:
         require(user, "host.create", changed["cluster"])
         if host.vms.exists():
@@ -244,7 +252,12 @@ def _clean(host: Host, changes: Mapping[str, Any]) -> dict[str, Any]:
     if unknown:
         raise FieldError(sorted(unknown)[0], "This cannot be changed.")
     clean = dict(changes)
-    checks: dict[str, Callable[[str], str]] = {"name": valid_name, "address": valid_address, "ssh_user": valid_ssh_user, "description": str.strip}
+    checks: dict[str, Callable[[str], str]] = {
+        "name": valid_name,
+        "address": valid_address,
+        "ssh_user": valid_ssh_user,
+        "description": str.strip,
+    }
     for name in changes.keys() & checks.keys():
         clean[name] = checks[name](clean[name])
     if "port" in clean:

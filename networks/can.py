@@ -25,10 +25,14 @@ def check(action: str, network: Network, *, busy: Job | None = None, nics: int =
     if busy is not None and action != "edit":
         return no(f"{network.name} is busy: «{busy.title}» runs.")
     if action == "remove" and nics:
-        return no(f"{nics} NIC{'s of VMs are' if nics > 1 else ' of a VM is'} on {network.name}: move {'them' if nics > 1 else 'it'} to another network first.")
+        return no(
+            f"{nics} NIC{'s of VMs are' if nics > 1 else ' of a VM is'} on {network.name}: move {'them' if nics > 1 else 'it'} to another network first."
+        )
     return YES
 
 
 def verdicts(network: Network, permissions: frozenset[str], *, busy: Job | None = None, nics: int = 0) -> dict[str, Verdict | None]:
     """Each action's verdict; None: this user may never do it, so it is not shown."""
-    return {name: check(name, network, busy=busy, nics=nics) if action.permission in permissions else None for name, action in ACTIONS.items()}
+    return {
+        name: check(name, network, busy=busy, nics=nics) if action.permission in permissions else None for name, action in ACTIONS.items()
+    }

@@ -14,7 +14,9 @@ def _network(ctx: Context) -> Network | None:
 
 
 def _hosts(network: Network) -> list[Host]:
-    return list(Host.objects.select_related("cluster").filter(cluster_id=network.cluster_id, status__in=(HostStatus.UP, HostStatus.NON_OPERATIONAL)))
+    return list(
+        Host.objects.select_related("cluster").filter(cluster_id=network.cluster_id, status__in=(HostStatus.UP, HostStatus.NON_OPERATIONAL))
+    )
 
 
 def _define(ctx: Context) -> None:
@@ -32,7 +34,9 @@ def _define(ctx: Context) -> None:
         except HypervisorError as error:
             refused.append((host.name, str(error)))
     if refused:
-        raise StepFailed(f"{refused[0][0]} refused network {network.name}: {refused[0][1]}", "\n".join(f"{name}: {why}" for name, why in refused))
+        raise StepFailed(
+            f"{refused[0][0]} refused network {network.name}: {refused[0][1]}", "\n".join(f"{name}: {why}" for name, why in refused)
+        )
 
 
 def _take_off(ctx: Context) -> None:

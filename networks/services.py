@@ -48,7 +48,13 @@ def create(user: User, new: NewNetwork) -> tuple[Network, Job]:
         PermissionDenied, FieldError: name taken, addresses wrong or used by another network of the cluster.
     """
     require(user, "network.create", new.cluster)
-    network = Network(name=valid_name(new.name), cluster=new.cluster, forward=_valid_forward(new.forward), cidr=valid_cidr(new.cidr), description=new.description.strip())
+    network = Network(
+        name=valid_name(new.name),
+        cluster=new.cluster,
+        forward=_valid_forward(new.forward),
+        cidr=valid_cidr(new.cidr),
+        description=new.description.strip(),
+    )
     _check_unique(network)
     with transaction.atomic():
         _save(network, force_insert=True)
@@ -80,7 +86,9 @@ def edit(user: User, network: Network, changes: Mapping[str, Any]) -> tuple[Netw
         _ensure("apply", network)
         running = network.nics.exclude(vm__status="down").count()
         if running:
-            raise NotPossible(f"{running} running VM{'s use' if running > 1 else ' uses'} {network.name}: its addresses and forwarding can change only while none does.")
+            raise NotPossible(
+                f"{running} running VM{'s use' if running > 1 else ' uses'} {network.name}: its addresses and forwarding can change only while none does."
+            )
     if not changed:
         return network, None
     for field, value in changed.items():

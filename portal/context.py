@@ -1,14 +1,76 @@
-"""What every page's shell shows."""
+"""What every page's shell shows: the navigation that this user has, and their theme."""
 
+from dataclasses import dataclass
 from typing import Any
 
 from django.http import HttpRequest
+from django.urls import reverse
+
+from accounts.permissions import anywhere
+
+
+@dataclass(frozen=True)
+class Place:
+    """An entry of the navigation; shown to whoever holds `permission` on anything."""
+
+    view: str
+    title: str
+    icon: str
+    permission: str
+    go: str = ""
+
+
+SECTIONS: tuple[tuple[str, tuple[Place, ...]], ...] = (
+    (
+        "Compute",
+        (
+            Place("vms:list", "Virtual machines", "device-desktop", "vm.view", "vms"),
+            Place("vms:templates", "Templates", "template", "template.view", "templates"),
+        ),
+    ),
+    (
+        "Infrastructure",
+        (
+            Place("hosts:list", "Hosts", "server-2", "host.view", "hosts"),
+            Place("hosts:clusters", "Clusters", "sitemap", "cluster.view", "clusters"),
+            Place("hosts:data-centers", "Data centers", "building", "data_center.view", "data-centers"),
+            Place("storage:list", "Storage domains", "database", "storage_domain.view", "storage"),
+            Place("storage:disks", "Disks and ISOs", "disc", "disk.view", "disks"),
+            Place("networks:list", "Networks", "network", "network.view", "networks"),
+        ),
+    ),
+    (
+        "Activity",
+        (
+            Place("jobs:list", "Jobs", "list-check", "", "jobs"),
+            Place("events:list", "Events", "bell", "", "events"),
+        ),
+    ),
+    (
+        "People",
+        (
+            Place("accounts:users", "Users", "user", "user.view", "users"),
+            Place("accounts:groups", "Groups", "users-group", "user.view", "groups"),
+            Place("accounts:roles", "Roles", "shield", "role.view", "roles"),
+        ),
+    ),
+)
 
 
 def shell(request: HttpRequest) -> dict[str, Any]:
     user = getattr(request, "user", None)
     if user is None or not user.is_authenticated:
         return {}
-    from accounts.permissions import anywhere
-
-    return {"may": anywhere(user), "theme": user.preferences.get("theme", "auto")}
+    may = anywhere(user)
+    navigation = []
+    for title, places in SECTIONS:
+        links = []
+        for place in places:
+            if not place.permission or place.permission in may:
+                url = reverse(place.view)
+                links.append(
+                    {"url": url, "title": place.title, "icon": place.icon, "go": place.go, "current": request.path.startswith(url)}
+                )
+        if links:
+            navigation.append({"title": title, "links": links})
+    return {"may": may, "theme": user.preferences.get("theme", "auto"), "navigation": navigation}

@@ -15,7 +15,8 @@ env = environ.Env()
 BASE_DIR = Path(__file__).resolve().parent.parent
 VAR = Path(env("VIREO_VAR", default=str(BASE_DIR / "var"))).resolve()
 RUN_DIR, LOG_DIR, PKI_DIR, CACHE_DIR = VAR / "run", VAR / "log", VAR / "pki", VAR / "cache"
-for directory in (VAR, RUN_DIR, LOG_DIR, PKI_DIR, CACHE_DIR):
+UPLOAD_DIR = VAR / "uploads"
+for directory in (VAR, RUN_DIR, LOG_DIR, PKI_DIR, CACHE_DIR, UPLOAD_DIR, VAR / "static"):
     directory.mkdir(parents=True, exist_ok=True)
 
 # One key outside the database: it signs sessions and encrypts stored passwords.
@@ -30,11 +31,10 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
+    "django.forms",
     "channels",
     "csp",
     "django_celery_beat",
-    "django_cotton",
-    "django_htmx",
     "portal",
     "accounts",
     "hosts",
@@ -59,7 +59,6 @@ MIDDLEWARE = [
     "accounts.middleware.RequireSignIn",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    "django_htmx.middleware.HtmxMiddleware",
 ]
 ROOT_URLCONF = "portal.urls"
 ASGI_APPLICATION = "portal.asgi.application"
@@ -130,6 +129,7 @@ SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = BEHIND_TLS
 CSRF_COOKIE_HTTPONLY = False  # the bundle reads it to send X-CSRFToken
+CSRF_FAILURE_VIEW = "portal.pages.errors.bad_csrf"
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
@@ -150,6 +150,10 @@ CONTENT_SECURITY_POLICY = {
         "frame-ancestors": [NONE],
     }
 }
+
+FILE_UPLOAD_TEMP_DIR = UPLOAD_DIR  # a large ISO must not fill /tmp
+
+FORM_RENDERER = "django.forms.renderers.TemplatesSetting"  # our own widget templates lie in templates/
 
 STATIC_URL = "/static/"
 STATIC_ROOT = VAR / "static"

@@ -12,4 +12,8 @@ urlpatterns = [
     path("", include("jobs.urls")),
     path("", include("events.urls")),
     path("", include("metrics.urls")),
+    path("", include("api.urls")),
 ]
+
+handler403 = "portal.pages.errors.forbidden"
+handler404 = "portal.pages.errors.not_found"

@@ -7,12 +7,34 @@ from storage.models import Disk, DiskStatus, StorageDomain, StorageStatus
 DOMAIN_ACTIONS: dict[str, Action] = {
     action.name: action
     for action in (
-        Action("activate", "Activate", "player-play", "storage_domain.edit", frozenset({StorageStatus.MAINTENANCE, StorageStatus.INACTIVE, StorageStatus.UNKNOWN, StorageStatus.ACTIVE}), "state"),
-        Action("maintenance", "Maintenance", "tool", "storage_domain.edit", frozenset({StorageStatus.ACTIVE, StorageStatus.INACTIVE, StorageStatus.UNKNOWN}), "state"),
+        Action(
+            "activate",
+            "Activate",
+            "player-play",
+            "storage_domain.edit",
+            frozenset({StorageStatus.MAINTENANCE, StorageStatus.INACTIVE, StorageStatus.UNKNOWN, StorageStatus.ACTIVE}),
+            "state",
+        ),
+        Action(
+            "maintenance",
+            "Maintenance",
+            "tool",
+            "storage_domain.edit",
+            frozenset({StorageStatus.ACTIVE, StorageStatus.INACTIVE, StorageStatus.UNKNOWN}),
+            "state",
+        ),
         Action("upload", "Upload ISO", "upload", "disk.create", frozenset({StorageStatus.ACTIVE}), "disks"),
         Action("create-disk", "New disk", "plus", "disk.create", frozenset({StorageStatus.ACTIVE}), "disks"),
         Action("edit", "Edit", "pencil", "storage_domain.edit", group="change"),
-        Action("remove", "Remove", "trash", "storage_domain.delete", frozenset({StorageStatus.MAINTENANCE, StorageStatus.INACTIVE, StorageStatus.UNATTACHED, StorageStatus.ACTIVE}), "remove", danger=True),
+        Action(
+            "remove",
+            "Remove",
+            "trash",
+            "storage_domain.delete",
+            frozenset({StorageStatus.MAINTENANCE, StorageStatus.INACTIVE, StorageStatus.UNATTACHED, StorageStatus.ACTIVE}),
+            "remove",
+            danger=True,
+        ),
     )
 }
 DISK_ACTIONS: dict[str, Action] = {
@@ -44,7 +66,9 @@ def check_domain(action: str, domain: StorageDomain, *, busy: Job | None = None,
     return YES
 
 
-def check_disk(action: str, disk: Disk, *, busy: Job | None = None, vms: list[str] | None = None, templates: list[str] | None = None, children: int = 0) -> Verdict:
+def check_disk(
+    action: str, disk: Disk, *, busy: Job | None = None, vms: list[str] | None = None, templates: list[str] | None = None, children: int = 0
+) -> Verdict:
     """Whether the disk can do the action.
 
     Args:
@@ -69,9 +93,14 @@ def check_disk(action: str, disk: Disk, *, busy: Job | None = None, vms: list[st
     return YES
 
 
-def domain_verdicts(domain: StorageDomain, permissions: frozenset[str], *, busy: Job | None = None, disks: int = 0) -> dict[str, Verdict | None]:
+def domain_verdicts(
+    domain: StorageDomain, permissions: frozenset[str], *, busy: Job | None = None, disks: int = 0
+) -> dict[str, Verdict | None]:
     """Each action's verdict; None: this user may never do it, so it is not shown."""
-    return {name: check_domain(name, domain, busy=busy, disks=disks) if action.permission in permissions else None for name, action in DOMAIN_ACTIONS.items()}
+    return {
+        name: check_domain(name, domain, busy=busy, disks=disks) if action.permission in permissions else None
+        for name, action in DOMAIN_ACTIONS.items()
+    }
 
 
 def disk_verdicts(disk: Disk, permissions: frozenset[str], **known: object) -> dict[str, Verdict | None]:

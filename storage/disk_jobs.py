@@ -125,6 +125,10 @@ register(
 )
 register(
     "disk.remove",
-    [StepDef("lock", "Lock the disk", _lock, _unlock), StepDef("delete", "Delete the volume", _delete), StepDef("forget", "Remove it from Vireo", _forget)],
+    [
+        StepDef("lock", "Lock the disk", _lock, _unlock),
+        StepDef("delete", "Delete the volume", _delete),
+        StepDef("forget", "Remove it from Vireo", _forget),
+    ],
     cancellable=False,
 )

@@ -22,7 +22,11 @@ def _domain(ctx: Context) -> StorageDomain:
 
 
 def _hosts(domain: StorageDomain) -> list[Host]:
-    return list(Host.objects.select_related("cluster").filter(cluster__data_center_id=domain.data_center_id, status__in=(HostStatus.UP, HostStatus.NON_OPERATIONAL)))
+    return list(
+        Host.objects.select_related("cluster").filter(
+            cluster__data_center_id=domain.data_center_id, status__in=(HostStatus.UP, HostStatus.NON_OPERATIONAL)
+        )
+    )
 
 
 def ready_on_hosts(ctx: Context) -> None:

@@ -84,7 +84,9 @@ class Disk(Entity):
     OBJECT_TYPE = "disk"
     GRANT_PATHS = {"disk": "id", "storage_domain": "domain_id", "data_center": "domain__data_center_id"}
 
-    domain = models.ForeignKey(StorageDomain, null=True, on_delete=models.PROTECT, related_name="disks", help_text="none: a foreign file of an adopted VM")
+    domain = models.ForeignKey(
+        StorageDomain, null=True, on_delete=models.PROTECT, related_name="disks", help_text="none: a foreign file of an adopted VM"
+    )
     host = models.ForeignKey(Host, null=True, on_delete=models.PROTECT, related_name="local_disks")
     path = models.CharField(max_length=1024, blank=True, default="", help_text="full path on the host; empty until the volume exists")
     content = models.CharField(max_length=8, choices=DiskContent, default=DiskContent.DATA)
@@ -102,5 +104,3 @@ class Disk(Entity):
     def volume_name(self) -> str:
         """File names are ours: never what a user typed."""
         return f"{self.id}.{'iso' if self.content == DiskContent.ISO else self.format}"
-
-

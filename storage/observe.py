@@ -19,7 +19,10 @@ _RESTING = (StorageStatus.UNATTACHED, StorageStatus.MAINTENANCE, StorageStatus.P
 
 def seen(domain: StorageDomain, host: Host, info: PoolInfo) -> None:
     """The host has the domain, with this space."""
-    values = {"status": StorageStatus.ACTIVE if info.active else StorageStatus.INACTIVE, "status_reason": "" if info.active else f"its pool is stopped on {host.name}"}
+    values = {
+        "status": StorageStatus.ACTIVE if info.active else StorageStatus.INACTIVE,
+        "status_reason": "" if info.active else f"its pool is stopped on {host.name}",
+    }
     _on_host(domain, host, capacity_bytes=info.capacity, available_bytes=info.available, **values)
 
 
@@ -48,7 +51,9 @@ def summarize(domain: StorageDomain) -> None:
     with transaction.atomic():
         current = StorageDomain.objects.select_for_update().get(pk=domain.pk)
         views = StorageDomainHost.objects.filter(domain=domain)
-        active = views.filter(status=StorageStatus.ACTIVE, host__status__in=(HostStatus.UP, HostStatus.NON_OPERATIONAL, HostStatus.INSTALLING))
+        active = views.filter(
+            status=StorageStatus.ACTIVE, host__status__in=(HostStatus.UP, HostStatus.NON_OPERATIONAL, HostStatus.INSTALLING)
+        )
         combine = Max if current.is_shared else Sum
         space = active.aggregate(capacity=combine("capacity_bytes"), available=combine("available_bytes"))
         broken = views.filter(status=StorageStatus.INACTIVE).select_related("host").first()

@@ -66,7 +66,11 @@ def look(host: Host) -> None:
 
 def hosts_with(domain: StorageDomain) -> list[Host]:
     """Hosts that are up and have the domain active."""
-    views = domain.on_hosts.filter(status=StorageStatus.ACTIVE, host__status=HostStatus.UP).select_related("host__cluster").order_by("host__name")
+    views = (
+        domain.on_hosts.filter(status=StorageStatus.ACTIVE, host__status=HostStatus.UP)
+        .select_related("host__cluster")
+        .order_by("host__name")
+    )
     return [view.host for view in views]
 
 

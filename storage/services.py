@@ -70,7 +70,13 @@ def create_domain(user: User, new: NewDomain) -> tuple[StorageDomain, Job]:
     require(user, "storage_domain.create", new.data_center)
     if new.kind not in StorageKind.values:
         raise FieldError("kind", "Choose a local or a shared directory.")
-    domain = StorageDomain(name=valid_name(new.name), data_center=new.data_center, kind=new.kind, path=valid_path(new.path), description=new.description.strip())
+    domain = StorageDomain(
+        name=valid_name(new.name),
+        data_center=new.data_center,
+        kind=new.kind,
+        path=valid_path(new.path),
+        description=new.description.strip(),
+    )
     _check_unique(domain)
     with transaction.atomic():
         _save(domain, force_insert=True)
@@ -108,7 +114,9 @@ def maintain_domain(user: User, domain: StorageDomain) -> Job:
     _ensure_domain("maintenance", domain)
     names = running_on(domain)
     if names:
-        raise NotPossible(f"{len(names)} running VM{'s have' if len(names) > 1 else ' has'} disks in {domain.name}: {', '.join(names[:5])}. Shut down what uses it first.")
+        raise NotPossible(
+            f"{len(names)} running VM{'s have' if len(names) > 1 else ' has'} disks in {domain.name}: {', '.join(names[:5])}. Shut down what uses it first."
+        )
     return _submit("storage.maintenance", user, domain, f"Maintenance of storage domain {domain.name}")
 
 
@@ -128,7 +136,15 @@ def create_disk(user: User, new: NewDisk) -> tuple[Disk, Job]:
         raise FieldError("capacity_bytes", "A disk has between 1 MiB and 64 TiB.")
     name = valid_name(new.name)
     _ensure_domain("create-disk", new.domain)
-    disk = Disk(name=name, description=new.description.strip(), domain=new.domain, host=place(new.domain, new.host), format=new.format, capacity_bytes=new.capacity_bytes, status=DiskStatus.LOCKED)
+    disk = Disk(
+        name=name,
+        description=new.description.strip(),
+        domain=new.domain,
+        host=place(new.domain, new.host),
+        format=new.format,
+        capacity_bytes=new.capacity_bytes,
+        status=DiskStatus.LOCKED,
+    )
     return disk, _add_disk(user, disk, "disk.create", f"Create disk {name}")
 
 
@@ -145,7 +161,15 @@ def upload_iso(user: User, domain: StorageDomain, name: str, file: UploadedFile,
     require(user, "disk.create", domain)
     _ensure_domain("upload", domain)
     name = valid_name(name or posixpath.basename(file.name or "image.iso"))
-    disk = Disk(name=name, domain=domain, host=place(domain, host), content=DiskContent.ISO, format="raw", capacity_bytes=file.size or 0, status=DiskStatus.LOCKED)
+    disk = Disk(
+        name=name,
+        domain=domain,
+        host=place(domain, host),
+        content=DiskContent.ISO,
+        format="raw",
+        capacity_bytes=file.size or 0,
+        status=DiskStatus.LOCKED,
+    )
     spooled = uploads.keep_iso(file, disk.pk)
     try:
         return disk, _add_disk(user, disk, "disk.upload", f"Upload ISO {name}")
@@ -193,7 +217,9 @@ def users_of(disk: Disk) -> dict[str, Any]:
 
 def running_on(domain: StorageDomain) -> list[str]:
     """Names of the VMs that are not down and have a disk in the domain."""
-    return sorted(set(domain.disks.exclude(attachments=None).exclude(attachments__vm__status="down").values_list("attachments__vm__name", flat=True)))
+    return sorted(
+        set(domain.disks.exclude(attachments=None).exclude(attachments__vm__status="down").values_list("attachments__vm__name", flat=True))
+    )
 
 
 def place(domain: StorageDomain, host: Host | None = None) -> Host | None:
@@ -205,7 +231,9 @@ def place(domain: StorageDomain, host: Host | None = None) -> Host | None:
     """
     if domain.is_shared:
         return None
-    ready = domain.on_hosts.filter(status=StorageStatus.ACTIVE, host__status=HostStatus.UP).select_related("host").order_by("-available_bytes")
+    ready = (
+        domain.on_hosts.filter(status=StorageStatus.ACTIVE, host__status=HostStatus.UP).select_related("host").order_by("-available_bytes")
+    )
     if host is not None:
         if not ready.filter(host=host).exists():
             raise FieldError("host", f"{domain.name} is not active on {host.name}.")

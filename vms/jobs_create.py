@@ -1,5 +1,6 @@
 """The job `vm.create`: place, disks, domain, start. Whatever interrupts it, either all is there in the end, or nothing."""
 
+from hosts.models import Host
 from hosts.placement import pick
 from hypervisor import domains
 from hypervisor import storage as pools
@@ -11,7 +12,7 @@ from jobs.errors import StepFailed
 from jobs.kinds import StepDef
 from jobs.models import Job, JobStatus
 from storage import observe as storage_observe
-from storage.models import Disk, DiskStatus, StorageKind
+from storage.models import Disk, DiskContent, DiskStatus, StorageKind
 from vms import observe
 from vms.models import VM
 from vms.spec import attachments_of
@@ -23,9 +24,9 @@ def place(ctx: Context) -> None:
     vm = vm_of(ctx)
     fixed = [attachment.disk.host for attachment in attachments_of(vm) if attachment.disk and attachment.disk.host_id]
     only = fixed[0] if fixed else vm.host
-    if "host" in ctx.facts:
-        return
-    host = pick(vm.cluster, vm.memory_mib, vm.vcpus, only)
+    # A worker that died here may have chosen and told nobody yet: the choice stands, and what follows is done again.
+    chosen = Host.objects.filter(pk=ctx.facts.get("host")).first()
+    host = chosen or pick(vm.cluster, vm.memory_mib, vm.vcpus, only)
     ctx.save_facts(host=str(host.pk))
     observe.placed(vm, host)
     local = [disk.pk for disk in _own_disks(vm) if disk.domain and disk.domain.kind == StorageKind.LOCAL_DIR]
@@ -34,8 +35,9 @@ def place(ctx: Context) -> None:
 
 
 def _own_disks(vm: VM) -> list[Disk]:
+    """All that it has but its ISO: the job has both locked until its end, so nobody else's disk is among them."""
     return list(
-        Disk.objects.select_related("domain", "backing", "host").filter(attachments__vm=vm, status=DiskStatus.LOCKED).order_by("created_at")
+        Disk.objects.select_related("domain", "backing", "host").filter(attachments__vm=vm, content=DiskContent.DATA).order_by("created_at")
     )
 
 
@@ -123,7 +125,7 @@ def _end(job: Job) -> None:
         return
     vm = VM.objects.filter(pk=job.object_id).first()
     if vm is not None:
-        disks = list(Disk.objects.filter(attachments__vm=vm, status=DiskStatus.LOCKED))
+        disks = _own_disks(vm)
         observe.forget(vm, f"{vm.name} was not made: {job.error or 'cancelled'}", job.user, job)
         Disk.objects.filter(pk__in=[disk.pk for disk in disks]).delete()
 

@@ -1,6 +1,21 @@
 from django.urls import include, path
 
+from vms import pages, template_pages
+
 app_name = "vms"
 urlpatterns = [
+    path("vms/", pages.vm_list, name="list"),
+    path("vms/new/", pages.new, name="new"),
+    path("vms/bulk/", pages.bulk, name="bulk"),
+    path("vms/<uuid:pk>/", pages.vm_detail, name="vm"),
+    path("vms/<uuid:pk>/edit/", pages.edit, name="edit"),
+    path("vms/<uuid:pk>/remove/", pages.remove, name="remove"),
+    path("vms/<uuid:pk>/run-once/", pages.run_once, name="run-once"),
+    path("vms/<uuid:pk>/make-template/", pages.make_template, name="make-template"),
+    path("vms/<uuid:pk>/drift/", pages.drift, name="drift"),
+    path("vms/<uuid:pk>/action/<str:name>/", pages.action, name="action"),
     path("vms/<uuid:vm_id>/", include("vms.consoles.urls")),
+    path("templates/", template_pages.template_list, name="templates"),
+    path("templates/<uuid:pk>/", template_pages.template_detail, name="template"),
+    path("templates/<uuid:pk>/remove/", template_pages.remove, name="remove-template"),
 ]

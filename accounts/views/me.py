@@ -25,6 +25,7 @@ def _page(request: HttpRequest, status: int = 200, **context: object) -> HttpRes
         "token_form": TokenForm(initial={"lifetime_days": "90"}),
         "tokens": user.tokens.all(),
         "grants": described_grants(user=user),
+        "themes": PreferencesForm.base_fields["theme"].choices,
     } | context
     return render(request, "accounts/me.html", context, status=status)
 
@@ -58,11 +59,7 @@ def preferences(request: HttpRequest) -> HttpResponse:
         return HttpResponse("unknown theme", status=422, content_type="text/plain")
     request.user.preferences["theme"] = form.cleaned_data["theme"]
     request.user.save(update_fields=["preferences"])
-    return (
-        HttpResponse(status=204)
-        if request.headers.get("HX-Request") or request.headers.get("Accept", "").startswith("application/json")
-        else redirect("accounts:me")
-    )
+    return HttpResponse(status=204) if request.headers.get("HX-Request") else redirect("accounts:me")
 
 
 @require_POST

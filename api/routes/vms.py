@@ -5,18 +5,18 @@ from uuid import UUID
 
 from django.http import HttpRequest
 from ninja import Query, Router
-from portal.pages.filtering import apply_filter
-from vms.can import ACTIONS
-from vms.pages import VM_FILTERS
 
 from api.lookup import Paging, filtered, named, page_of, visible
 from api.schemas import ActionIn, JobOut, Page, Problem, VmAndJob, VmIn, VmOut, VmPatch
 from hosts.models import Cluster, Host
 from networks.models import Network
 from portal.errors import FieldError
+from portal.pages.filtering import apply_filter
 from storage.models import Disk, StorageDomain
 from vms import services
+from vms.can import ACTIONS
 from vms.models import VM, Template
+from vms.pages import VM_FILTERS
 
 router = Router(tags=["VMs"])
 RELATED = ("cluster", "host", "template")

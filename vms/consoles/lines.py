@@ -54,7 +54,8 @@ class ScreenLine:
 
     def __init__(self, screen: rfb.Screen, view_only: bool) -> None:
         self._socket = screen.socket
-        self._greeting = rfb.GREETING + screen.server_init
+        # Two messages: noVNC 1.7 looks at what follows the version only when the next message comes.
+        self._greeting = [rfb.VERSION, rfb.WELCOME + screen.server_init]
         self._answer = b""
         self._answered = False
         self._filter = ViewOnlyFilter() if view_only else None
@@ -79,8 +80,7 @@ class ScreenLine:
 
     async def read(self) -> bytes:
         if self._greeting:
-            greeting, self._greeting = self._greeting, b""
-            return greeting
+            return self._greeting.pop(0)
         return await self._socket.read()
 
     async def write(self, data: bytes) -> None:

@@ -17,8 +17,8 @@ NONE, VNC_AUTH = 1, 2
 HANDSHAKE_SECONDS = 8.0
 MAX_TEXT = 4096
 
-# Shown to the browser: our version, one security type (None), and that it succeeded.
-GREETING = VERSION + bytes((1, NONE)) + bytes(4)
+# Shown to the browser after our version: one security type (None), and that it succeeded.
+WELCOME = bytes((1, NONE)) + bytes(4)
 # What it answers to that: its version, the type it chose, and whether it shares the display.
 ANSWER_LENGTH = len(VERSION) + 2
 
@@ -119,5 +119,5 @@ async def _text(socket: HostSocket) -> str:
 
 
 def is_answer(data: bytes) -> bool:
-    """True for what our bundle sends in answer to GREETING."""
+    """True for what our bundle sends in answer to VERSION and WELCOME."""
     return len(data) == ANSWER_LENGTH and data.startswith(VERSION) and data[len(VERSION)] == NONE

@@ -28,13 +28,13 @@ export class Channel {
   // noVNC looks for these names on the object itself.
   binaryType = "arraybuffer";
   protocol = "";
-  /** @type {((event: MessageEvent) => void) | null} */ onmessage = null;
   /** @type {(() => void) | null} */ onopen = null;
   /** @type {((event: CloseEvent) => void) | null} */ onclose = null;
   /** @type {((event: Event) => void) | null} */ onerror = null;
   /** @type {(news: News) => void} */ onnews = () => {};
   /** @type {(ending: Ending) => void} */ onending = () => {};
 
+  /** @type {((event: MessageEvent) => void) | null} */ #onmessage = null;
   /** @type {MessageEvent[]} */ #early = [];
   /** @type {Ending | null} */ #ending = null;
 
@@ -42,6 +42,18 @@ export class Channel {
   constructor(socket) {
     this.socket = socket;
     socket.binaryType = "arraybuffer";
+  }
+
+  get onmessage() {
+    return this.#onmessage;
+  }
+
+  /** Who listens late gets what came before; noVNC begins to some time after it was made. */
+  set onmessage(listener) {
+    this.#onmessage = listener;
+    const early = this.#early;
+    this.#early = [];
+    for (const event of early) queueMicrotask(() => listener?.(event));
   }
 
   get readyState() {
@@ -103,7 +115,7 @@ export class Channel {
   #carryOn() {
     this.socket.onmessage = (event) => {
       if (typeof event.data === "string") this.#hear(JSON.parse(event.data));
-      else if (this.onmessage) this.onmessage(event);
+      else if (this.#onmessage) this.#onmessage(event);
       else this.#early.push(event);
     };
     this.socket.onerror = (event) => this.onerror?.(event);
@@ -118,12 +130,5 @@ export class Channel {
   #hear(news) {
     if (news.op === "closed") this.#ending = new Ending(news.code ?? "", news.reason ?? "", Boolean(news.retry));
     else this.onnews(news);
-  }
-
-  /** Hands over what came before somebody listened. */
-  flush() {
-    const early = this.#early;
-    this.#early = [];
-    for (const event of early) this.onmessage?.(event);
   }
 }

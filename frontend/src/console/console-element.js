@@ -117,7 +117,6 @@ export class ConsoleElement extends HTMLElement {
     this.#viewers(news.viewers ?? []);
     this.say("open", news.view_only ? "Connected, view only" : "Connected");
     this.show(channel, news);
-    channel.flush();
   }
 
   /** @param {Ending} ending */

@@ -2,7 +2,7 @@
 import { FitAddon } from "@xterm/addon-fit";
 import { Terminal } from "@xterm/xterm";
 import { ConsoleElement } from "./console-element.js";
-import { cspDocument } from "./csp-document.js";
+import { cspDocument, openTerminal } from "./csp-document.js";
 
 const CODES = { Escape: "\x1b", Tab: "\t", Enter: "\r", ArrowUp: "\x1b[A", ArrowDown: "\x1b[B", ArrowRight: "\x1b[C", ArrowLeft: "\x1b[D", "ControlLeft+KeyC": "\x03", "ControlLeft+KeyD": "\x04", "ControlLeft+KeyZ": "\x1a" };
 const HIGH_WATER = 512 * 1024;
@@ -27,7 +27,7 @@ class SerialConsole extends ConsoleElement {
     });
     const fit = new FitAddon();
     terminal.loadAddon(fit);
-    terminal.open(this.piece("screen"));
+    openTerminal(terminal, this.piece("screen"));
     terminal.onData((text) => this.#send(text));
     terminal.onBinary((text) => this.channel?.send(Uint8Array.from(text, (character) => character.charCodeAt(0))));
     this.#resized = new ResizeObserver(() => fit.fit());

@@ -13,6 +13,7 @@ class VncConsole extends ConsoleElement {
   /** @type {any} */ rfb = null;
   /** @type {Set<string>} */ #held = new Set();
   #typing = false;
+  /** @type {WeakSet<object>} those that have ended by themselves */ #gone = new WeakSet();
 
   /** @param {AbortSignal} signal */
   wire(signal) {
@@ -64,6 +65,7 @@ class VncConsole extends ConsoleElement {
       this.dataset.screen = "live";
       if (!document.querySelector("dialog[open]")) rfb.focus();
     });
+    rfb.addEventListener("disconnect", () => this.#gone.add(rfb));
     rfb.addEventListener("securityfailure", () => channel.close());
   }
 
@@ -81,7 +83,7 @@ class VncConsole extends ConsoleElement {
     this.#release();
     const rfb = this.rfb;
     this.rfb = null;
-    rfb?.disconnect();
+    if (rfb && !this.#gone.has(rfb)) rfb.disconnect();
     this.piece("screen").replaceChildren();
   }
 

@@ -1,0 +1,222 @@
+"""The live socket of a page: subscriptions to topics, each checked against the user's grants, then and whenever these change.
+
+client -> {"op": "subscribe" | "unsubscribe", "topics": [...]}, {"op": "ping"}
+server -> {"op": "subscribed", "topics", "refused"}, {"op": "change", ...}, {"op": "metrics", ...}, {"op": "revoked", "topics"},
+          {"op": "refetch"} after messages were dropped, {"op": "pong"}, {"op": "error", "message"}
+
+Topics: an object type ("vm": all of that type that the user may see), an object ("vm:<id>"), or its numbers ("metrics:vm:<id>").
+"""
+
+import asyncio
+import json
+import logging
+from typing import Any
+from uuid import UUID
+
+from channels.db import database_sync_to_async
+from channels.generic.websocket import AsyncWebsocketConsumer
+from redis.exceptions import RedisError
+
+from accounts.models import User
+from accounts.objects import MODEL_OF, model_of
+from jobs.visible import visible_jobs
+from metrics.live import watch
+from portal.live import group_of
+
+log = logging.getLogger(__name__)
+
+MOST_TOPICS = 500
+LONGEST_MESSAGE = 64 * 1024
+QUEUE_LENGTH = 512  # messages kept for a slow browser; past that it is told to read its page again
+WATCH_SECONDS = 10.0
+SIGNED_OUT = 4401
+LISTS = frozenset({*MODEL_OF, "job", "event"})
+
+
+class LiveConsumer(AsyncWebsocketConsumer):
+    async def connect(self) -> None:
+        self.user = self.scope.get("user")
+        self.topics: set[str] = set()
+        self.seen: dict[tuple[str, str], bool] = {}
+        self.outgoing: asyncio.Queue[str] = asyncio.Queue(QUEUE_LENGTH)
+        self.overflown = False
+        self.tasks: list[asyncio.Task[None]] = []
+        await self.accept()
+        if self.user is None or not self.user.is_authenticated:
+            await self.close(SIGNED_OUT)
+            return
+        await self.channel_layer.group_add(group_of(f"user:{self.user.pk}"), self.channel_name)
+        self.tasks = [asyncio.create_task(self._send_all()), asyncio.create_task(self._keep_watching())]
+
+    async def disconnect(self, code: int) -> None:
+        for task in self.tasks:
+            task.cancel()
+        for group in {_group_topic(topic) for topic in self.topics}:
+            await self.channel_layer.group_discard(group_of(group), self.channel_name)
+        if self.user is not None and self.user.is_authenticated:
+            await self.channel_layer.group_discard(group_of(f"user:{self.user.pk}"), self.channel_name)
+
+    # -- from the browser
+
+    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+        message = _parse(text_data)
+        if message is None:
+            self._put({"op": "error", "message": "not understood"})
+            return
+        match message.get("op"):
+            case "ping":
+                self._put({"op": "pong"})
+            case "subscribe":
+                await self._subscribe(_topics_in(message))
+            case "unsubscribe":
+                for topic in _topics_in(message):
+                    await self._leave(topic)
+            case _:
+                self._put({"op": "error", "message": "no such operation"})
+
+    async def _subscribe(self, wanted: list[str]) -> None:
+        joined, refused = [], []
+        for topic in wanted:
+            room = len(self.topics) < MOST_TOPICS
+            if topic in self.topics:
+                joined.append(topic)
+            elif room and await self._may(topic):
+                self.topics.add(topic)
+                await self.channel_layer.group_add(group_of(_group_topic(topic)), self.channel_name)
+                joined.append(topic)
+            else:
+                refused.append(topic)
+        if any(topic.startswith("metrics:") for topic in joined):
+            await self._watch()
+        self._put({"op": "subscribed", "topics": joined, "refused": refused})
+
+    async def _leave(self, topic: str) -> None:
+        if topic in self.topics:
+            self.topics.discard(topic)
+            group = _group_topic(topic)
+            if all(_group_topic(other) != group for other in self.topics):
+                await self.channel_layer.group_discard(group_of(group), self.channel_name)
+
+    # -- permission
+
+    async def _may(self, topic: str) -> bool:
+        if topic in LISTS:
+            return True  # each message is checked against its object
+        object_type, object_id = _object_of(topic)
+        return bool(object_type) and await self._sees(object_type, object_id)
+
+    async def _sees(self, object_type: str, object_id: str) -> bool:
+        """Remembered until the user's grants change, or the object does: one query per object and page."""
+        key = (object_type, object_id)
+        if key not in self.seen:
+            if len(self.seen) > 20_000:
+                self.seen.clear()
+            self.seen[key] = await _visible(self.user, object_type, object_id)
+        return self.seen[key]
+
+    async def live_recheck(self, message: dict[str, Any]) -> None:
+        """The user's grants changed, or their account did."""
+        self.seen.clear()
+        if not await _is_active(self.user):
+            await self.close(SIGNED_OUT)
+            return
+        revoked = [topic for topic in list(self.topics) if not await self._may(topic)]
+        for topic in revoked:
+            await self._leave(topic)
+        self._put({"op": "revoked", "topics": revoked} if revoked else {"op": "refetch"})
+
+    # -- to the browser
+
+    async def live_change(self, message: dict[str, Any]) -> None:
+        object_type, object_id = message["object_type"], message["id"]
+        wanted = {object_type, f"{object_type}:{object_id}"} & self.topics
+        if not wanted:
+            return
+        if message["change"] == "removed":
+            if not self.seen.pop((object_type, object_id), object_type in LISTS):
+                return
+        elif not await self._sees(object_type, object_id):
+            self.seen.pop((object_type, object_id), None)  # it may become visible with a later grant or a later row
+            return
+        self._put({"op": "change", **{name: message[name] for name in ("object_type", "id", "change", "rev", "facts")}})
+
+    async def live_metrics(self, message: dict[str, Any]) -> None:
+        if message["topic"] in self.topics:
+            self._put({"op": "metrics", "topic": message["topic"], "at": message["at"], "values": message["values"]})
+
+    def _put(self, message: dict[str, Any]) -> None:
+        """Never waits: a browser that does not read fast enough loses messages and is told to read its page again."""
+        if self.overflown:
+            return
+        try:
+            self.outgoing.put_nowait(json.dumps(message))
+        except asyncio.QueueFull:
+            self.overflown = True
+
+    async def _send_all(self) -> None:
+        while True:
+            await self.send(text_data=await self.outgoing.get())
+            if self.overflown and self.outgoing.empty():
+                self.overflown = False
+                self._put({"op": "refetch"})
+
+    async def _keep_watching(self) -> None:
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            await self._watch()
+
+    async def _watch(self) -> None:
+        """Says which numbers are looked at, so that the watcher sends only those."""
+        topics = [topic for topic in self.topics if topic.startswith("metrics:")]
+        if topics:
+            try:
+                await asyncio.to_thread(watch, topics)
+            except RedisError as error:
+                log.warning("numbers are not live while Redis is away: %s", error)
+
+
+def _parse(text: str | None) -> dict[str, Any] | None:
+    if text is None or len(text) > LONGEST_MESSAGE:
+        return None
+    try:
+        message = json.loads(text)
+    except ValueError:
+        return None
+    return message if isinstance(message, dict) else None
+
+
+def _topics_in(message: dict[str, Any]) -> list[str]:
+    topics = message.get("topics")
+    if not isinstance(topics, list):
+        return []
+    return [topic for topic in topics[: MOST_TOPICS + 1] if isinstance(topic, str) and len(topic) <= 100]
+
+
+def _object_of(topic: str) -> tuple[str, str]:
+    """("vm", id) of "vm:<id>" and of "metrics:vm:<id>"; ("", "") for anything else."""
+    parts = topic.removeprefix("metrics:").split(":")
+    if len(parts) != 2 or parts[0] not in LISTS:
+        return "", ""
+    try:
+        return parts[0], str(UUID(parts[1]))
+    except ValueError:
+        return "", ""
+
+
+def _group_topic(topic: str) -> str:
+    """An object's changes come in its type's group; numbers have a group each."""
+    return topic if topic.startswith("metrics:") else topic.split(":")[0]
+
+
+@database_sync_to_async
+def _visible(user: User, object_type: str, object_id: str) -> bool:
+    if object_type == "job":
+        return visible_jobs(user).filter(pk=object_id).exists()
+    if object_type == "event":
+        return True  # carries ids alone; the page decides what it shows
+    return model_of(object_type)._default_manager.visible_to(user).filter(pk=object_id).exists()  # type: ignore[attr-defined]
+
+
+@database_sync_to_async
+def _is_active(user: User) -> bool:
+    return User.objects.filter(pk=user.pk, is_active=True).exists()
