@@ -60,8 +60,8 @@ class Screen:
     async def open(self) -> "Screen":
         opened = await self._socket.hear("open", 20)
         assert opened["viewers"]
-        head = await self._exactly(len(rfb.GREETING))
-        assert head == rfb.GREETING
+        head = await self._exactly(len(rfb.VERSION + rfb.WELCOME))
+        assert head == rfb.VERSION + rfb.WELCOME
         self.width, self.height = struct.unpack("!HH", await self._exactly(4))
         await self._exactly(16)
         assert b"web-01" in await self._exactly(struct.unpack("!I", await self._exactly(4))[0])

@@ -2,7 +2,7 @@
 import { FitAddon } from "@xterm/addon-fit";
 import { Terminal } from "@xterm/xterm";
 import { ConsoleElement } from "./console-element.js";
-import { cspDocument, openTerminal } from "./csp-document.js";
+import { keepToPolicy } from "./csp-styles.js";
 
 const CODES = { Escape: "\x1b", Tab: "\t", Enter: "\r", ArrowUp: "\x1b[A", ArrowDown: "\x1b[B", ArrowRight: "\x1b[C", ArrowLeft: "\x1b[D", "ControlLeft+KeyC": "\x03", "ControlLeft+KeyD": "\x04", "ControlLeft+KeyZ": "\x1a" };
 const HIGH_WATER = 512 * 1024;
@@ -16,8 +16,8 @@ class SerialConsole extends ConsoleElement {
 
   /** @param {AbortSignal} signal */
   wire(signal) {
+    keepToPolicy();
     const terminal = new Terminal({
-      documentOverride: cspDocument(),
       cursorBlink: !matchMedia("(prefers-reduced-motion: reduce)").matches,
       fontFamily: 'ui-monospace, "DejaVu Sans Mono", monospace',
       fontSize: 14,
@@ -27,7 +27,7 @@ class SerialConsole extends ConsoleElement {
     });
     const fit = new FitAddon();
     terminal.loadAddon(fit);
-    openTerminal(terminal, this.piece("screen"));
+    terminal.open(this.piece("screen"));
     terminal.onData((text) => this.#send(text));
     terminal.onBinary((text) => this.channel?.send(Uint8Array.from(text, (character) => character.charCodeAt(0))));
     this.#resized = new ResizeObserver(() => fit.fit());

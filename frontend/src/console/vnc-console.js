@@ -13,6 +13,7 @@ class VncConsole extends ConsoleElement {
   /** @type {any} */ rfb = null;
   /** @type {Set<string>} */ #held = new Set();
   #typing = false;
+  /** @type {HTMLCanvasElement | null} */ #canvas = null;
   /** @type {WeakSet<object>} those that have ended by themselves */ #gone = new WeakSet();
 
   /** @param {AbortSignal} signal */
@@ -62,6 +63,7 @@ class VncConsole extends ConsoleElement {
     rfb.addEventListener("clipboard", (/** @type {CustomEvent} */ event) => this.#clipboardFromGuest(event.detail.text));
     rfb.addEventListener("connect", () => {
       this.piece("still").hidden = true;
+      this.#canvas = screen.querySelector("canvas");
       this.dataset.screen = "live";
       if (!document.querySelector("dialog[open]")) rfb.focus();
     });
@@ -70,7 +72,7 @@ class VncConsole extends ConsoleElement {
   }
 
   freeze() {
-    const canvas = /** @type {HTMLCanvasElement | null} */ (this.piece("screen").querySelector("canvas"));
+    const canvas = this.#canvas; // noVNC may have taken it out of the page by now; its picture is still there
     const still = /** @type {HTMLCanvasElement} */ (this.piece("still"));
     if (canvas?.width && this.dataset.screen === "live") {
       still.width = canvas.width;

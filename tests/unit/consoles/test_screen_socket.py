@@ -21,7 +21,7 @@ from vms.consoles.reach import DisplayAddress
 from vms.models import VM, ConsoleTicket
 
 ANSWER = rfb.VERSION + b"\x01\x01"
-GREETING = len(rfb.GREETING) + len(SERVER_INIT) + 4 + len(NAME)
+GREETING = len(rfb.VERSION + rfb.WELCOME) + len(SERVER_INIT) + 4 + len(NAME)
 
 
 async def _until(check: Any, seconds: float, what: str) -> Any:
