@@ -1,6 +1,7 @@
 """The engine itself, with kinds of job that only the tests know."""
 
 import threading
+import time
 from datetime import timedelta
 
 import pytest
@@ -259,3 +260,19 @@ def test_a_process_that_slept_looks_whether_the_job_is_still_its_own(trace, sett
     runner.run(job.pk)
     assert trace == ["do one"]
     assert job.steps.get().status == StepStatus.RUNNING, "the step's row is the new worker's"
+
+
+def test_a_submit_never_waits_for_a_broker_that_is_away(trace, monkeypatch, tmp_path):
+    from kombu import Connection
+
+    from jobs.tasks import run_job
+
+    options = run_job.app.conf.broker_transport_options
+    send = run_job.apply_async
+    with Connection(f"redis+socket://{tmp_path}/none.sock", transport_options=options) as broker:
+        monkeypatch.setattr(run_job, "apply_async", lambda args, **given: send(args, connection=broker, **given))
+        began = time.monotonic()
+        job = submit([step(trace, "one")])
+        assert time.monotonic() - began < 2
+    job.refresh_from_db()
+    assert (job.status, job.delivered_at) == (JobStatus.QUEUED, None)
