@@ -48,6 +48,10 @@ class StorageDomain(Entity):
         return f"vireo-{self.id}"
 
     @property
+    def used_bytes(self) -> int:
+        return max(0, self.capacity_bytes - self.available_bytes)
+
+    @property
     def is_shared(self) -> bool:
         return self.kind == StorageKind.SHARED_DIR
 

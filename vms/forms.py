@@ -34,7 +34,7 @@ class TemplateChoice(forms.RadioSelect):
 
 
 class NewVmForm(forms.Form):
-    template = forms.ModelChoiceField(Template.objects.none(), required=False, empty_label="Blank", widget=TemplateChoice)
+    template = forms.ModelChoiceField(Template.objects.none(), required=False, blank=True, empty_label="Blank", widget=TemplateChoice)
     name = forms.CharField(max_length=255, widget=forms.TextInput(attrs={"autocomplete": "off", "autofocus": True, "spellcheck": "false"}))
     memory_mib = SizeField(label="Memory", mib=True, initial="512 MiB", help_text="For example 512 MiB or 4G.")
     vcpus = forms.IntegerField(label="Virtual CPUs", min_value=1, max_value=512, initial=1)

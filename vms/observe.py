@@ -15,6 +15,7 @@ from django.utils import timezone
 from events.log import record as log_event
 from events.models import Severity
 from hosts.models import Host
+from hypervisor.domain_state import DomainState
 from hypervisor.domains import DomainRecord
 from hypervisor.events import DomainEvent
 from hypervisor.guests import AgentInfo
@@ -31,6 +32,8 @@ _FACTS = ("status", "status_reason", "status_since", "host_id", "started_at", "r
 _RUNS = frozenset({VmStatus.UP, VmStatus.POWERING_UP, VmStatus.REBOOT_IN_PROGRESS, VmStatus.PAUSED, VmStatus.POWERING_DOWN})
 # Events after which the host's own list must be read again.
 _SYNC_KINDS = frozenset({"defined", "undefined"})
+# Events that show that a VM runs on a host now, whatever we thought before.
+_ARRIVALS = frozenset({"started", "resumed"})
 
 
 def on_domain_event(host: Host, event: DomainEvent) -> bool:
@@ -65,8 +68,8 @@ def _apply_event(host: Host, vm: VM, event: DomainEvent) -> bool:
     if found is None:
         return False
     status, reason = found
-    if status == VmStatus.DOWN and vm.host_id is not None and vm.host_id != host.pk:
-        return False  # a stale copy elsewhere stopped; ours is not touched by that
+    if vm.host_id not in (None, host.pk) and event.kind not in _ARRIVALS:
+        return False  # of a stale copy elsewhere, or late word of the host that it left
     if vm.status == VmStatus.IMAGE_LOCKED and status == VmStatus.DOWN:
         return False
     moved = vm.host_id != host.pk
@@ -130,7 +133,7 @@ def sync_host(host: Host, records: Sequence[DomainRecord]) -> None:
 
 def _apply_record(host: Host, vm: VM, record: DomainRecord) -> bool:
     status, reason = states.of_record(record, vm.status)
-    if vm.host_id not in (None, host.pk) and status == VmStatus.DOWN:
+    if vm.host_id not in (None, host.pk) and record.state in (DomainState.SHUTOFF, DomainState.CRASHED):
         return False  # a definition left behind on a host that it moved away from
     if vm.status == VmStatus.IMAGE_LOCKED and status == VmStatus.DOWN:
         return False  # its job is not done

@@ -171,7 +171,7 @@ class HostWatch:
         for current in samples:
             previous = self._previous.get(current.uuid)
             if previous is not None:
-                values[f"vm:{UUID(current.uuid)}"] = _vm_values(stats.rates(previous, current))
+                values[f"vm:{UUID(current.uuid)}"] = _vm_values(stats.rates(previous, current), current)
         self._previous = {sample.uuid: sample for sample in samples}
         if host_sample is not None and self._previous_host is not None:
             rates = stats.host_rates(self._previous_host, host_sample)
@@ -193,10 +193,13 @@ class HostWatch:
             close_old_connections()
 
 
-def _vm_values(rates: stats.DomainRates) -> Values:
+def _vm_values(rates: stats.DomainRates, sample: DomainSample) -> Values:
+    """What the guest itself uses, where its balloon driver tells; otherwise what QEMU takes on the host."""
+    told = sample.balloon_bytes is not None and sample.guest_unused_bytes is not None
+    used = sample.balloon_bytes - sample.guest_unused_bytes if told else rates.memory_bytes  # type: ignore[operator]
     return {
         "cpu_percent": rates.cpu_percent,
-        "memory_bytes": rates.memory_bytes,
+        "memory_bytes": used,
         "disk_read_bps": rates.disk_rd_bps,
         "disk_write_bps": rates.disk_wr_bps,
         "net_rx_bps": rates.net_rx_bps,

@@ -22,7 +22,7 @@ from watcher.host_watch import HostWatch, Values
 log = logging.getLogger(__name__)
 
 POOL_THREADS = 32
-AGENT_SECONDS = 30.0
+AGENT_SECONDS = 10.0
 HEARD_SECONDS = 10.0
 LOOP_SECONDS = 0.2
 

@@ -23,7 +23,8 @@ function summarize(form) {
       const picked = /** @type {HTMLInputElement[]} */ ([...field]).find((radio) => radio.checked);
       text = picked?.dataset.label ?? picked?.value ?? "";
     } else if (field instanceof HTMLSelectElement) text = field.selectedOptions[0]?.textContent ?? "";
-    else if (field instanceof HTMLInputElement || field instanceof HTMLTextAreaElement) text = field.value;
+    else if (field instanceof HTMLInputElement) text = field.dataset.label ?? field.value;
+    else if (field instanceof HTMLTextAreaElement) text = field.value;
     target.textContent = text.trim() || "—";
   }
 }

@@ -107,7 +107,7 @@ class LiveChart extends HTMLElement {
         legend: { show: this.#metrics.length > 1, live: false },
         scales: { y: { range: (_, __, max) => [0, unit === "percent" ? Math.max(5, Math.min(100, max * 1.2)) : Math.max(1024, (max || 0) * 1.2)] } },
         axes: [
-          { ...axis, size: 26, space: 70 },
+          { ...axis, size: 24, space: 80, values: (_, ticks) => ticks.map((tick) => new Date(tick * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit" })) },
           { ...axis, size: 62, space: 36, values: (_, ticks) => ticks.map((tick) => format(tick, unit)) },
         ],
         series: [

@@ -28,7 +28,8 @@ def icon(name: str, small: bool = False) -> SafeString:
 def status(value: str, label: str = "", reason: str = "", since: datetime | None = None) -> SafeString:
     """A state as word, icon and colour; one that passes also says since when."""
     look = look_of(value)
-    words = (label or value.replace("_", " ")).lower()
+    words = label or value.replace("_", " ")
+    words = words if label[:1].isdigit() else words.lower()
     age = format_html(' <time datetime="{}"></time>', since.isoformat()) if since and look.spins else ""
     return format_html(
         '<span class="v-status{}" title="{}" data-status="{}"><svg class="icon{}" aria-hidden="true"><use href="{}#{}"></use></svg>{}{}</span>',

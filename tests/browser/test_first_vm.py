@@ -1,0 +1,143 @@
+"""The main job: from sign-in to a running VM whose console one types into, seen in two browsers at once."""
+
+import re
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.stack import ROOT, Stack
+
+SCREENSHOTS = ROOT / "docs" / "screenshots"
+
+
+def status(page: Page, word: str, seconds: float = 45) -> None:
+    """Waits until the page's head shows the state, without a reload."""
+    expect(page.locator("#vm-head [data-status]").first).to_have_attribute("data-status", word, timeout=seconds * 1000)
+
+
+def menu(page: Page, action: str) -> None:
+    """Chooses an action of the VM's menu, and says yes where it asks."""
+    page.locator("#vm-head summary").click()
+    page.locator("#vm-head .v-menu-panel").get_by_role("button", name=action, exact=True).click()
+    dialog = page.locator("#confirm[open]")
+    if action in ("Power off", "Reset"):
+        dialog.get_by_role("button", name=action).click()
+
+
+def pixels(page: Page) -> bytes:
+    return page.locator("vnc-console canvas").screenshot()
+
+
+def test_from_sign_in_to_a_console_and_back_in_two_browsers(stack: Stack, open_page):
+    page, other = open_page(), open_page()
+    expect(page.get_by_text("2 hosts up")).to_be_visible()
+
+    page.get_by_role("link", name="New VM").first.click()
+    page.get_by_label("Name", exact=True).fill("first")
+    page.get_by_role("button", name="Create VM").click()
+    page.wait_for_url(re.compile(r"/vms/[0-9a-f-]{36}/$"))
+    url = page.url
+    other.goto(url)
+    for each in (page, other):
+        status(each, "up")
+
+    # Numbers move by themselves.
+    chart = page.locator("live-chart").first
+    points = int(chart.get_attribute("data-points") or 0)
+    expect(chart).not_to_have_attribute("data-points", str(points), timeout=15_000)
+
+    # The console shows the guest, and what is typed reaches it.
+    console = open_page()
+    console.goto(f"{url}console/")
+    console.locator("vnc-console canvas").wait_for()
+    console.wait_for_timeout(1500)  # the first frames arrive
+    before = pixels(console)
+    console.locator("vnc-console canvas").click()
+    console.keyboard.type("echo typed-from-a-browser\n", delay=30)
+    expect_change(console, before)
+    console.screenshot(path=_shot("console.png"))
+
+    menu(page, "Pause")
+    for each in (page, other):
+        status(each, "paused")
+    page.locator("#vm-head").get_by_role("button", name="Resume").click()
+    for each in (page, other):
+        status(each, "up")
+    page.screenshot(path=_shot("vm.png"))
+    page.goto(stack.url)
+    page.get_by_text("1 VM running").wait_for()
+    page.screenshot(path=_shot("dashboard.png"))
+    page.goto(url)
+
+    menu(page, "Reset")
+    menu(page, "Power off")
+    for each in (page, other):
+        status(each, "down")
+
+    page.goto(f"{url}remove/")
+    page.get_by_label("Name of the VM").fill("first")
+    page.get_by_role("button", name="Remove VM").click()
+    expect(page.get_by_text("No virtual machines yet")).to_be_visible(timeout=20_000)
+    other.goto(url)
+    expect(other.get_by_role("heading", name="Not found")).to_be_visible()
+
+
+def expect_change(page: Page, before: bytes) -> None:
+    for _ in range(40):
+        if pixels(page) != before:
+            return
+        page.wait_for_timeout(250)
+    raise AssertionError("the console's picture did not change")
+
+
+def _shot(name: str) -> Path:
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    return SCREENSHOTS / name
+
+
+def test_a_change_made_with_virsh_shows_without_a_reload(stack: Stack, open_page):
+    import subprocess
+
+    vm = stack.make_vm("by-virsh", start=False)
+    page = open_page()
+    page.goto(f"{stack.url}/vms/{vm['id']}/")
+    status(page, "down")
+    host = stack.api("GET", f"/hosts?name={vm['host']['name']}").body["items"][0]
+    uri = f"qemu+tls://{host['address']}/system?pkipath={stack.manage('lab', 'client-dir')}"
+    subprocess.run(["virsh", "-q", "-c", uri, "start", vm["id"]], check=True, capture_output=True)
+    status(page, "up")
+    subprocess.run(["virsh", "-q", "-c", uri, "destroy", vm["id"]], check=True, capture_output=True)
+    status(page, "down")
+
+
+def test_a_plain_user_sees_only_what_was_granted(stack: Stack, open_page):
+    stack.make_vm("not-for-eve", start=False)
+    admin = open_page()
+    admin.goto(f"{stack.url}/users/new/")
+    admin.get_by_label("User name").fill("eve")
+    admin.get_by_label("Password").fill("correct horse battery")
+    admin.get_by_role("button", name="Create user").click()
+    eve = open_page("eve", "correct horse battery")
+    eve.goto(f"{stack.url}/vms/")
+    expect(eve.get_by_text("not-for-eve")).to_have_count(0)
+    expect(eve.get_by_role("link", name="Hosts", exact=True)).to_have_count(0)
+
+
+def test_a_form_with_a_bad_value_keeps_what_was_typed_and_says_what_is_wrong(stack: Stack, open_page):
+    page = open_page()
+    page.goto(f"{stack.url}/vms/new/")
+    page.get_by_label("Name", exact=True).fill("kept")
+    page.get_by_label("Memory").fill("0")
+    page.get_by_role("button", name="Create VM").click()
+    expect(page.get_by_text("Memory is at least 16 MiB")).to_be_visible()
+    expect(page.get_by_label("Name", exact=True)).to_have_value("kept")
+
+
+@pytest.mark.parametrize("key", ["Control+k", "?"])
+def test_palette_and_help_open_by_key(stack: Stack, open_page, key):
+    page = open_page()
+    page.keyboard.press(key)
+    expect(page.locator("dialog[open]")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.locator("dialog[open]")).to_have_count(0)
