@@ -111,3 +111,5 @@ def _clean(lab: Lab) -> None:
                 network.destroy()
             network.undefine()
         connection.close()
+    for file in lab.shared.iterdir():  # a template's file was put there past libvirt
+        file.unlink()
