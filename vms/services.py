@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import IntegrityError, transaction
 
 from accounts.models import User
@@ -25,6 +25,7 @@ from portal.names import valid_name
 from storage.models import Disk, DiskContent, DiskStatus, StorageDomain, StorageStatus
 from vms import can
 from vms.build import draft_disks, draft_nic, new_display_secret
+from vms.drift import ACCEPTABLE
 from vms.models import VM, Firmware, Template, VmStatus
 
 MEMORY_MIB = range(16, 16 * 2**20)
@@ -153,13 +154,17 @@ def _check_references(user: User, new: NewVm) -> None:
     elif new.disk_bytes is not None and new.disk_bytes not in DISK_BYTES:
         raise FieldError("disk_bytes", "A disk has 1 MiB to 64 TiB.")
     if new.iso is not None and (
-        new.iso.content != DiskContent.ISO or new.iso.status != DiskStatus.OK or not allowed(user, "disk.view", new.iso)
+        new.iso.content != DiskContent.ISO
+        or new.iso.status != DiskStatus.OK
+        or new.iso.domain is None
+        or new.iso.domain.data_center_id != new.cluster.data_center_id
+        or not allowed(user, "disk.view", new.iso)
     ):
         raise FieldError("iso", "This is not an ISO that is ready to use.")
     if new.network is not None and (new.network.cluster_id != new.cluster.pk or not allowed(user, "network.use", new.network)):
         raise FieldError("network", f"This network is not one of cluster {new.cluster.name} that you may use.")
-    if new.host is not None and new.host.cluster_id != new.cluster.pk:
-        raise FieldError("host", f"{new.host.name} is in another cluster.")
+    if new.host is not None and (new.host.cluster_id != new.cluster.pk or not allowed(user, "host.view", new.host)):
+        raise FieldError("host", f"This host is not one of cluster {new.cluster.name} that you may choose.")
 
 
 def _storage_for(user: User, new: NewVm) -> StorageDomain:
@@ -216,11 +221,19 @@ def act(user: User, vm: VM, action: str, **options: Any) -> Job:
     if action == "run_once":
         params["paused"] = bool(options.get("paused"))
         if options.get("iso"):
-            iso = Disk.objects.visible_to(user).filter(pk=options["iso"], content=DiskContent.ISO, status=DiskStatus.OK).first()
-            if iso is None:
-                raise FieldError("iso", "This is not an ISO that is ready to use.")
-            params["iso"] = str(iso.pk)
+            params["iso"] = str(_iso_for(user, vm, options["iso"]).pk)
     return submit(f"vm.{action}", user=user, target=vm, title=f"{_WORDS[action]} {vm.name}", params=params)
+
+
+def _iso_for(user: User, vm: VM, key: Any) -> Disk:
+    """The ISO of this id, when the user may see it and the VM's data center has it."""
+    ready = Disk.objects.visible_to(user).filter(
+        content=DiskContent.ISO, status=DiskStatus.OK, domain__data_center=vm.cluster.data_center_id
+    )
+    try:
+        return ready.get(pk=key)
+    except (Disk.DoesNotExist, ValidationError):  # ValidationError: it is no id at all
+        raise FieldError("iso", "This is not an ISO that is ready to use.") from None
 
 
 def remove(user: User, vm: VM, keep_disks: bool = False) -> Job:
@@ -335,15 +348,22 @@ def remove_template(user: User, template: Template) -> Job:
 
 
 def accept_drift(user: User, vm: VM) -> VM:
-    """What somebody changed with virsh becomes what is asked for."""
+    """What somebody changed with virsh becomes what is asked for, as far as a VM has such a field; the rest stays as drift.
+
+    Raises NotPossible when nothing of it can be taken over.
+    """
     require(user, "vm.edit", vm)
-    wanted = {entry["field"]: entry["found"] for entry in vm.drift}
-    changes = {key: int(wanted[key]) for key in ("memory_mib", "vcpus") if key in wanted}
-    for key, value in changes.items():
-        setattr(vm, key, value)
-    vm.drift, vm.rev = [], vm.rev + 1
-    vm.save(update_fields=[*changes, "drift", "rev"])
-    record("vm.drift_accepted", f"Changes made to {vm.name} outside of Vireo were accepted", obj=vm, user=user)
+    found = {entry["field"]: entry["found"] for entry in vm.drift if entry["field"] in ACCEPTABLE and str(entry["found"]).isdecimal()}
+    rest = [entry for entry in vm.drift if entry["field"] not in found]
+    if not found:
+        names = ", ".join(entry["field"] for entry in rest) or "nothing differs"
+        raise NotPossible(f"This cannot be taken over into {vm.name}: {names}. Revert it, or leave it.")
+    for key, value in found.items():
+        setattr(vm, key, int(value))
+    _check_hardware(vm.memory_mib, vm.vcpus)
+    vm.drift, vm.rev = rest, vm.rev + 1
+    vm.save(update_fields=[*found, "drift", "rev"])
+    record("vm.drift_accepted", f"{', '.join(found)} of {vm.name}, changed outside of Vireo, accepted", obj=vm, user=user)
     publish("vm", vm.pk, "changed", vm.rev)
     return vm
 

@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import DatabaseError, close_old_connections
+from django.utils import timezone
 
 from hosts import observe as hosts_observe
 from hosts.connect import link_of
@@ -131,9 +132,10 @@ class HostWatch:
         return True
 
     def _sync(self) -> None:
+        listed_at = timezone.now()
         try:
             records = domains.list_domains(self._link)
-            vms_observe.sync_host(self.host, records)
+            vms_observe.sync_host(self.host, records, listed_at)
             storage_on_host.look(self.host)
         except HypervisorError as error:
             log.info("%s could not be read: %s", self.host.name, error)

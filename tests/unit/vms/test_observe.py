@@ -10,6 +10,7 @@ from django.utils import timezone
 from events.models import Event
 from hosts.models import HostStatus
 from hypervisor.domain_state import DomainState
+from hypervisor.domain_xml import to_xml
 from hypervisor.domains import DomainRecord
 from hypervisor.events import DomainEvent
 from hypervisor.guests import AgentInfo
@@ -17,6 +18,7 @@ from jobs.engine import submit
 from tests.build import make_host, make_user, make_vm
 from vms import observe
 from vms.models import VM, VmOrigin, VmStatus
+from vms.spec import build_spec
 
 pytestmark = pytest.mark.django_db
 
@@ -36,8 +38,9 @@ def event(vm, kind, detail="", **fields):
 
 
 def record(vm, state=DomainState.RUNNING, reason="", **fields):
-    defaults = {"uuid": str(vm.pk), "name": vm.name, "persistent": True, "xml": "<domain/>", "has_managed_save": False, "autostart": False}
-    return DomainRecord(**defaults | {"state": state, "reason": reason} | fields)
+    """What the host says; its definition is what Vireo asked for."""
+    defaults = {"uuid": str(vm.pk), "name": vm.name, "persistent": True, "has_managed_save": False, "autostart": False}
+    return DomainRecord(**defaults | {"state": state, "reason": reason, "xml": to_xml(build_spec(vm))} | fields)
 
 
 def state(vm):
