@@ -119,7 +119,9 @@ class _Vireo:
         self.var = Path(tempfile.mkdtemp(prefix="vireo-bench-", dir="/tmp"))
         stack.callback(shutil.rmtree, self.var, True)
         self.port = _free_port()
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("VIREO_") and name not in ("REDIS_URL", "DATABASE_URL")}
+        kept = {
+            name: value for name, value in os.environ.items() if not name.startswith("VIREO_") and name not in ("REDIS_URL", "DATABASE_URL")
+        }
         venv = str(Path(sys.executable).parent)
         self._env = kept | {
             "VIREO_VAR": str(self.var), "VIREO_PORT": str(self.port), "DJANGO_SETTINGS_MODULE": "portal.settings",
@@ -186,7 +188,12 @@ def _throughput(vireo: _Vireo, websockify_port: int) -> Figure:
         theirs.append(peer.rate(TURN_SECONDS))
         peer.raw.close()
     mine, peers = statistics.median(ours), statistics.median(theirs)
-    return Figure("console_throughput_ratio", mine / peers, "ratio", f"at least 1.3; {mine / 1e6:.0f} MB/s against websockify's {peers / 1e6:.0f} MB/s")
+    return Figure(
+        "console_throughput_ratio",
+        mine / peers,
+        "ratio",
+        f"at least 1.3; {mine / 1e6:.0f} MB/s against websockify's {peers / 1e6:.0f} MB/s",
+    )
 
 
 def _idle_memory(vireo: _Vireo) -> Figure:
@@ -199,7 +206,9 @@ def _idle_memory(vireo: _Vireo) -> Figure:
     each = (vireo.rss() - before) / CONSOLES
     for console in consoles:
         console.raw.close()
-    return Figure("console_idle_memory_bytes", each, "bytes", f"at most 102400; resident memory of the web process with {CONSOLES} consoles")
+    return Figure(
+        "console_idle_memory_bytes", each, "bytes", f"at most 102400; resident memory of the web process with {CONSOLES} consoles"
+    )
 
 
 def measure() -> list[Figure]:

@@ -19,4 +19,5 @@ import "./menus.js";
 import "./palette.js";
 import "./theme.js";
 import "./times.js";
+import "./vm-thumbnail.js";
 

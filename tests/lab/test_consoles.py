@@ -200,4 +200,3 @@ def test_a_display_needs_its_password(vm: VM) -> None:
     connection = libvirt.openReadOnly(link_of(vm.host).address.connect_uri)
     assert decrypt(vm.display_secret) not in connection.lookupByUUIDString(str(vm.pk)).XMLDesc()
     connection.close()
-

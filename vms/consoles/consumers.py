@@ -115,7 +115,9 @@ class ConsoleConsumer:
         except ValidationError:
             admitted = None
         if admitted is None:
-            raise Ending(Close.TICKET, "ticket", "This ticket was used, has expired, or is not for you. Open the console again.", retry=True)
+            raise Ending(
+                Close.TICKET, "ticket", "This ticket was used, has expired, or is not for you. Open the console again.", retry=True
+            )
         verdict = can.check("console", admitted[0])
         if not verdict:
             raise Ending(Close.NOTHING_TO_SHOW, "down", verdict.reason)

@@ -124,4 +124,3 @@ async def viewers(kind: str, vm_id: Any) -> list[Viewer]:
         alive, data = await pipe.execute()
     found = [Viewer(**json.loads(data[name])) for name in alive if name in data]
     return sorted(found, key=lambda viewer: viewer.since)
-

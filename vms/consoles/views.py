@@ -76,7 +76,8 @@ def state(request: HttpRequest, vm_id: UUID) -> JsonResponse:
     vm = _vm(request, vm_id)
     verdict = can.check("console", vm)
     power = [
-        {"name": entry["name"], "ok": entry["verdict"].ok, "reason": entry["verdict"].reason} for entry in _power(vm, effective(request.user, vm))
+        {"name": entry["name"], "ok": entry["verdict"].ok, "reason": entry["verdict"].reason}
+        for entry in _power(vm, effective(request.user, vm))
     ]
     return JsonResponse(
         {"ok": verdict.ok, "reason": verdict.reason, "status": vm.status, "status_name": vm.get_status_display(), "power": power}

@@ -37,7 +37,9 @@ async def test_the_browser_gets_the_screen_and_never_the_password(running_vm: VM
     await _until(lambda: bytes(display.received) == b"typed", 5, "what was typed to reach the display")
     await socket.leave()
     await _until(lambda: display.open == 0, 5, "the display's connection to be closed")
-    kinds = await sync_to_async(lambda: list(Event.objects.filter(object_id=running_vm.pk).order_by("pk").values_list("kind", "user_name")))()
+    kinds = await sync_to_async(
+        lambda: list(Event.objects.filter(object_id=running_vm.pk).order_by("pk").values_list("kind", "user_name"))
+    )()
     assert kinds == [("console.opened", "alice"), ("console.closed", "alice")]
     assert await registry.viewers("vnc", running_vm.pk) == []
 
@@ -130,7 +132,9 @@ async def test_signing_out_closes_the_console(running_vm: VM, display: RfbServer
     assert await socket.closed(2) == 4403
 
 
-async def test_who_comes_second_is_told_who_is_in_and_may_take_over(running_vm: VM, display: RfbServer, alice: Browser, bob: Browser) -> None:
+async def test_who_comes_second_is_told_who_is_in_and_may_take_over(
+    running_vm: VM, display: RfbServer, alice: Browser, bob: Browser
+) -> None:
     first = await alice.opens(running_vm)
     await first.hear("open")
     second = await bob.opens(running_vm)
@@ -212,7 +216,9 @@ async def test_the_end_of_the_display_is_told(running_vm: VM, alice: Browser, mo
     assert closed["code"] == "ended" and closed["retry"] and "powered off" in closed["reason"]
 
 
-async def test_a_slow_browser_stops_the_display_and_grows_no_memory(running_vm: VM, alice: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_slow_browser_stops_the_display_and_grows_no_memory(
+    running_vm: VM, alice: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from vms.consoles.lines import ScreenLine
 
     lines: list[ScreenLine] = []
