@@ -1,43 +1,54 @@
 """Jobs that change what a VM is: edit, remove; and templates."""
 
+from django.db import IntegrityError
+
 from hypervisor import domains
 from hypervisor import storage as pools
-from hypervisor.errors import InvalidState, NotFound
+from hypervisor.errors import NotFound
 from hypervisor.spec import VolumeSpec
 from jobs.context import Context
 from jobs.engine import register
 from jobs.errors import StepFailed
 from jobs.kinds import StepDef
-from jobs.models import Job, JobStatus
+from jobs.models import Job, JobStatus, StepStatus
 from portal.live import publish
 from storage import observe as storage_observe
 from storage.models import Disk, DiskContent, DiskStatus
 from storage.on_host import link_for
 from vms import observe
-from vms.models import VM, Template
-from vms.services import own_disks
-from vms.steps import copy_volume, define, exists_on_host, find_vm, link_to, vm_of
+from vms.models import Template, VmOrigin
+from vms.services import own_disks, thin_copies
+from vms.spec import build_spec
+from vms.steps import copy_volume, define, find_vm, is_alive, link_to, look, state_of, vm_of, xml_of
 
 
 def redefine(ctx: Context) -> None:
     vm = vm_of(ctx)
-    if vm.host is None or not exists_on_host(vm):
+    if vm.host is None or state_of(vm) is None:
         return  # the next start defines it
     define(vm)
-    VM.objects.filter(pk=vm.pk).update(drift=[])
+    observe.drifted(vm, ())
 
 
 def undefine(ctx: Context) -> None:
+    """libvirt undefines a running domain, too: it would run on with its disks deleted under it."""
     vm = find_vm(ctx)
     if vm is None or vm.host is None:
         return
     link, uuid = link_to(vm), str(vm.pk)
+    runs = StepFailed(f"{vm.name} was started outside of Vireo and runs on {vm.host}. Power it off first.")
     try:
+        record = domains.get(link, uuid)
+        if is_alive(vm):
+            look(vm)
+            raise runs
         domains.undefine(link, uuid)
     except NotFound:
         return
-    except InvalidState as error:
-        raise StepFailed(f"{vm.name} runs: {error}", str(error)) from None
+    if state_of(vm) is not None:  # somebody started it in between
+        domains.define(link, record.xml if vm.origin == VmOrigin.ADOPTED else xml_of(vm, build_spec(vm)))
+        look(vm)
+        raise runs
 
 
 def delete_disks(ctx: Context) -> None:
@@ -70,6 +81,8 @@ def _template_of(ctx: Context) -> Template | None:
 def draft_template(ctx: Context) -> None:
     """The rows. Their ids are remembered before anything is copied."""
     vm = vm_of(ctx)
+    if vm.host is not None and is_alive(vm):
+        raise StepFailed(f"{vm.name} runs on {vm.host}: its disks would change while they are copied.")
     if _template_of(ctx) is not None:
         return
     template = Template(
@@ -86,7 +99,10 @@ def draft_template(ctx: Context) -> None:
         rev=1,
     )
     ctx.save_facts(template=str(template.pk))
-    template.save(force_insert=True)
+    try:
+        template.save(force_insert=True)
+    except IntegrityError:
+        raise StepFailed(f"A template named {template.name} exists already.") from None
     for attachment in vm.attachments.select_related("disk__domain").filter(device="disk", disk__domain__isnull=False).order_by("target"):
         source = attachment.disk
         assert source is not None
@@ -128,11 +144,16 @@ def remove_template_disks(ctx: Context) -> None:
 
 
 def _drop_template(template: Template, job: Job) -> None:
+    """A disk whose volume could not be deleted stays, illegal, so that an administrator finds and removes it."""
+    left = job.steps.filter(status=StepStatus.UNDO_FAILED).exists()
     disks = list(template.disks.all())
     key = template.pk
     template.delete()
     for disk in disks:
-        storage_observe.disk_removed(disk, job.user, job)
+        if left:
+            storage_observe.disk_status(disk, DiskStatus.ILLEGAL)
+        else:
+            storage_observe.disk_removed(disk, job.user, job)
     publish("template", key, "removed")
 
 
@@ -150,8 +171,8 @@ def delete_template_disks(ctx: Context) -> None:
     template = _removed_template(ctx)
     if template is None:
         return
-    if VM.objects.filter(attachments__disk__backing__templates=template).exists():
-        raise StepFailed(f"{template.name} is in use.")
+    if used := thin_copies(template):
+        raise StepFailed(f"{template.name} is in use: {', '.join(used)} are thin copies of it.")
     for disk in template.disks.select_related("domain").filter(content=DiskContent.DATA):
         if disk.domain is not None and disk.path:
             _host, link = link_for(disk)

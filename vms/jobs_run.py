@@ -7,8 +7,7 @@ from functools import partial
 from hosts.placement import pick
 from hypervisor import domains
 from hypervisor.domain_state import DomainState
-from hypervisor.domain_xml import to_xml
-from hypervisor.errors import InvalidState, NotFound
+from hypervisor.errors import AlreadyExists, InvalidState, NotFound
 from jobs.context import Context
 from jobs.engine import register
 from jobs.errors import StepFailed
@@ -17,7 +16,7 @@ from storage.models import Disk
 from vms import observe
 from vms.models import VM
 from vms.spec import build_spec, with_iso
-from vms.steps import define, exists_on_host, link_to, look, vm_of
+from vms.steps import OFF, define, is_alive, link_to, look, state_of, vm_of, xml_of
 
 SHUTDOWN_SECONDS = 60
 # How often the domain's state is asked while the guest shuts down: a call of a tenth of a millisecond on an open connection.
@@ -36,7 +35,7 @@ def _prepare(ctx: Context, vm: VM) -> None:
         define(vm)
         vm.save(update_fields=[*fields, "next_run"])
         ctx.log(f"{', '.join(fields)} took effect.")
-    elif not exists_on_host(vm):
+    elif state_of(vm) is None:
         define(vm)
         ctx.log(f"Its domain was missing on {vm.host}; it was defined again.")
 
@@ -52,7 +51,9 @@ def start(ctx: Context, paused: bool = False) -> None:
             _prepare(ctx, vm)
             domains.create(link_to(vm), str(vm.pk), paused)
     except InvalidState:
-        ctx.log("It runs already.")
+        if not is_alive(vm):
+            raise
+        ctx.log("It runs already.")  # from an earlier try, or by another's hand
     look(vm, started=True)
 
 
@@ -66,8 +67,10 @@ def run_once(ctx: Context) -> None:
             raise StepFailed("The ISO is gone.")
         spec = with_iso(spec, iso.path)
     try:
-        domains.create_once(link_to(vm), to_xml(spec), bool(ctx.params.get("paused")))
-    except InvalidState:
+        domains.create_once(link_to(vm), xml_of(vm, spec), bool(ctx.params.get("paused")))
+    except (InvalidState, AlreadyExists):
+        if not is_alive(vm):
+            raise
         ctx.log("It runs already.")
     look(vm, started=True)
 
@@ -85,12 +88,9 @@ def shutdown(ctx: Context) -> None:
     deadline = time.monotonic() + SHUTDOWN_SECONDS
     while time.monotonic() < deadline:
         ctx.check()
-        try:
-            if domains.state(link, uuid)[0] in (DomainState.SHUTOFF, DomainState.CRASHED):
-                look(vm)
-                return
-        except NotFound:
-            return  # a transient domain is gone once it is off
+        if state_of(vm) in (None, *OFF):  # a transient domain is gone once it is off
+            look(vm)
+            return
         time.sleep(POLL_SECONDS)
     if not ctx.params.get("force"):
         observe.shutdown_ignored(vm)
@@ -103,8 +103,10 @@ def shutdown(ctx: Context) -> None:
 def _ignoring_off(verb: Callable[..., None], vm: VM) -> None:
     try:
         verb(link_to(vm), str(vm.pk))
-    except InvalidState:
-        return  # it is off already, which is what was asked for
+    except (InvalidState, NotFound):
+        if is_alive(vm):
+            raise
+        # It is off already, which is what was asked for.
 
 
 def poweroff(ctx: Context) -> None:

@@ -338,12 +338,17 @@ def make_template(user: User, vm: VM, name: str, description: str = "") -> Job:
     )
 
 
+def thin_copies(template: Template) -> list[str]:
+    """Some of the disks that would be lost with the template, attached to a VM or kept without one; and VMs that are being made of it."""
+    copies = list(Disk.objects.filter(backing__templates=template).order_by("name").values_list("name", flat=True)[:5])
+    return copies or list(template.vms.filter(status=VmStatus.IMAGE_LOCKED).values_list("name", flat=True)[:5])
+
+
 def remove_template(user: User, template: Template) -> Job:
     """Raises NotPossible while disks of VMs are thin copies of its disks."""
     require(user, "template.delete", template)
-    users = VM.objects.filter(attachments__disk__backing__templates=template).distinct()
-    if names := list(users.values_list("name", flat=True)[:5]):
-        raise NotPossible(f"{template.name} is in use: disks of {', '.join(names)} are thin copies of it.")
+    if names := thin_copies(template):
+        raise NotPossible(f"{template.name} is in use: {', '.join(names)} are thin copies of it.")
     return submit("template.remove", user=user, target=template, title=f"Remove template {template.name}", locks=list(template.disks.all()))
 
 

@@ -3,11 +3,11 @@
 from hosts.connect import link_of
 from hypervisor import domains
 from hypervisor import storage as pools
-from hypervisor.domain_amend import amend_xml
-from hypervisor.domain_xml import to_xml
+from hypervisor.domain_state import DomainState
+from hypervisor.domain_xml import amend_xml, to_xml
 from hypervisor.errors import AlreadyExists, NotFound
 from hypervisor.links import HostLink
-from hypervisor.spec import VolumeSpec
+from hypervisor.spec import DomainSpec, VolumeSpec
 from jobs.context import Context
 from jobs.errors import StepFailed
 from vms import observe
@@ -33,27 +33,42 @@ def link_to(vm: VM) -> HostLink:
     return link_of(vm.host)
 
 
-def exists_on_host(vm: VM) -> bool:
+OFF = frozenset({DomainState.SHUTOFF, DomainState.CRASHED, DomainState.NOSTATE})
+
+
+def state_of(vm: VM) -> DomainState | None:
+    """What its domain does now; None when the host has none."""
     try:
-        domains.state(link_to(vm), str(vm.pk))
+        return domains.state(link_to(vm), str(vm.pk))[0]
     except NotFound:
-        return False
-    return True
+        return None
+
+
+def is_alive(vm: VM) -> bool:
+    """A process runs it, be it paused: its disks are in use."""
+    state = state_of(vm)
+    return state is not None and state not in OFF
+
+
+def xml_of(vm: VM, spec: DomainSpec) -> str:
+    """The definition as asked for; of an adopted domain only what Vireo manages is changed."""
+    if vm.origin == VmOrigin.ADOPTED:
+        return amend_xml(domains.get(link_to(vm), str(vm.pk)).xml, spec)
+    return to_xml(spec)
 
 
 def define(vm: VM) -> None:
-    """The domain as asked for; of an adopted one only what Vireo manages is changed."""
-    link, spec = link_to(vm), build_spec(vm)
-    if vm.origin == VmOrigin.ADOPTED:
-        domains.define(link, amend_xml(domains.get(link, str(vm.pk)).xml, spec))
-    else:
-        domains.define(link, to_xml(spec))
+    """Defines the domain as asked for, or defines it anew."""
+    domains.define(link_to(vm), xml_of(vm, build_spec(vm)))
 
 
 def look(vm: VM, *, started: bool = False) -> None:
     """Reads the domain and tells vms.observe: a job ends only when libvirt itself says what it did."""
     assert vm.host is not None
-    observe.record_seen(vm.host, domains.get(link_to(vm), str(vm.pk)), started=started)
+    try:
+        observe.record_seen(vm.host, domains.get(link_to(vm), str(vm.pk)), started=started)
+    except NotFound:
+        observe.vanished(vm)
 
 
 def copy_volume(ctx: Context, link: HostLink, pool: str, source_path: str, spec: VolumeSpec) -> None:
