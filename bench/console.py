@@ -24,8 +24,8 @@ from pathlib import Path
 from bench.figures import Figure
 
 ROOT = Path(__file__).resolve().parent.parent
-TURNS = 5
-TURN_SECONDS = 2.0
+TURNS = 9
+TURN_SECONDS = 1.5
 CONSOLES, VMS = 200, 10
 RFB_ANSWER = b"RFB 003.008\n\x01\x01"
 
@@ -188,9 +188,10 @@ def _throughput(vireo: _Vireo, websockify_port: int) -> Figure:
         theirs.append(peer.rate(TURN_SECONDS))
         peer.raw.close()
     mine, peers = statistics.median(ours), statistics.median(theirs)
+    ratio = statistics.median(our / their for our, their in zip(ours, theirs, strict=True))  # what else runs here hits both of a turn
     return Figure(
         "console_throughput_ratio",
-        mine / peers,
+        ratio,
         "ratio",
         f"at least 1.3; {mine / 1e6:.0f} MB/s against websockify's {peers / 1e6:.0f} MB/s",
     )
