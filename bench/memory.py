@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 
 from bench.figures import Figure
-from tests.stack import Stack
+from tests.stack import Stack, free_subnet
 
 SETTLE_SECONDS = 15  # the watcher has taken the hosts, caches are warm
 
@@ -18,7 +18,7 @@ def _pss_bytes(pid: int) -> int:
 
 
 def measure() -> list[Figure]:
-    stack = Stack(lab=("vireobench", "10.76.0.0/24"))
+    stack = Stack(lab=("vireobench", free_subnet()))
     try:
         stack.start()
         stack.hosts_up(2)

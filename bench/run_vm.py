@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 from bench.figures import Figure
-from tests.stack import Stack
+from tests.stack import Stack, free_subnet
 
 ROUNDS = 11
 
@@ -33,7 +33,7 @@ def _by_virsh(uri: str, vm: dict[str, Any]) -> float:
 
 
 def measure() -> list[Figure]:
-    stack = Stack(lab=("vireobench", "10.76.0.0/24"))
+    stack = Stack(lab=("vireobench", free_subnet()))
     try:
         stack.start()
         stack.hosts_up(2)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -23,6 +24,12 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+def free_subnet() -> str:
+    """For a lab of one's own, where no interface of this machine has an address."""
+    taken = Path("/proc/net/fib_trie").read_text()
+    return next(f"10.{second}.{third}.0/24" for second in random.sample(range(80, 250), 100) for third in (7, 77) if f"10.{second}.{third}." not in taken)
 
 
 @dataclass

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from tests.stack import ADMIN_PASSWORD, Stack
+from tests.stack import ADMIN_PASSWORD, Stack, free_subnet
 
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run"]
 DESKTOP, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
@@ -15,7 +15,7 @@ DESKTOP, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
 @pytest.fixture(scope="session")
 def stack() -> Iterator[Stack]:
     """With its lab; on the database of VIREO_TEST_STACK_DATABASE, or SQLite."""
-    made = Stack(lab=("vireobrowser", "10.75.0.0/24"), database_url=os.environ.get("VIREO_TEST_STACK_DATABASE", ""))
+    made = Stack(lab=("vireobrowser", free_subnet()), database_url=os.environ.get("VIREO_TEST_STACK_DATABASE", ""))
     try:
         made.start()
         made.hosts_up(2)
