@@ -2,6 +2,7 @@
 
 import secrets
 import string
+from dataclasses import dataclass
 
 from networks.models import Network
 from portal.secrets import encrypt
@@ -9,12 +10,20 @@ from storage.models import Disk, DiskContent, DiskStatus, StorageDomain
 from vms.models import VM, DiskAttachment, DiskBus, Nic, Template
 
 DEFAULT_DISK_BYTES = 8 << 30
+NAME_BYTES = 200  # of a domain's name: libvirt makes files of it, which have 255 with what it adds
 _LETTERS = string.ascii_letters + string.digits
 
 
 def new_display_secret() -> str:
     """VNC passwords have 8 characters: 47 bits, from nowhere but here, stored encrypted."""
     return encrypt("".join(secrets.choice(_LETTERS) for _ in range(8)))
+
+
+def domain_name_for(vm: VM) -> str:
+    """libvirt's name of the VM, for good: as the VM is called, where a host's files can be called that and no other domain is."""
+    name = vm.name.replace("/", "_").encode()[:NAME_BYTES].decode(errors="ignore")
+    taken = VM.objects.filter(cluster=vm.cluster_id, domain_name__iexact=name).exists()
+    return name if name == vm.name and not taken and name.strip(".") else f"{name}-{vm.pk.hex[:8]}"
 
 
 def new_mac() -> str:
@@ -25,20 +34,29 @@ def new_mac() -> str:
             return mac
 
 
-def draft_disks(vm: VM, template: Template | None, domain: StorageDomain, disk_bytes: int | None, iso: Disk | None) -> list[Disk]:
+@dataclass(frozen=True)
+class Draft:
+    """A disk to be made, and what it is a full copy of, if it is one (a thin one has it as its backing)."""
+
+    disk: Disk
+    copy_of: Disk | None
+
+
+def draft_disks(vm: VM, template: Template | None, domain: StorageDomain, disk_bytes: int | None, iso: Disk | None) -> list[Draft]:
     """A disk for each of the template's, or one blank one; and a CD drive, with the ISO when there is one."""
     made = []
     for index, source in enumerate(template.disks.order_by("created_at") if template else [None]):
+        thin = source is not None and source.domain_id == domain.pk
         disk = Disk.objects.create(
             name=f"{vm.name}_disk{index + 1}"[:255],
             domain=domain,
-            host=source.host if source is not None and source.domain_id == domain.pk else None,
+            host=source.host if source is not None and thin else None,
             capacity_bytes=source.capacity_bytes if source else disk_bytes or DEFAULT_DISK_BYTES,
-            backing=source if source is not None and source.domain_id == domain.pk else None,
+            backing=source if thin else None,
             status=DiskStatus.LOCKED,
         )
         DiskAttachment.objects.create(vm=vm, disk=disk, target=f"vd{chr(ord('a') + index)}", bus=DiskBus.VIRTIO)
-        made.append(disk)
+        made.append(Draft(disk, None if thin else source))
     if template is None or iso is not None:
         assert iso is None or iso.content == DiskContent.ISO
         DiskAttachment.objects.create(vm=vm, disk=iso, device="cdrom", target="sda", bus=DiskBus.SATA, read_only=True)

@@ -10,23 +10,23 @@ from jobs.context import Context
 from jobs.engine import register
 from jobs.errors import StepFailed
 from jobs.kinds import StepDef
-from jobs.models import Job, JobStatus
+from jobs.models import Job, JobStatus, StepStatus
 from storage import observe as storage_observe
 from storage.models import Disk, DiskContent, DiskStatus, StorageKind
 from vms import observe
 from vms.models import VM
-from vms.spec import attachments_of
 from vms.steps import copy_volume, define, find_vm, link_to, look, vm_of
 
 
 def place(ctx: Context) -> None:
     """The host, and with it the place of local disks."""
     vm = vm_of(ctx)
-    fixed = [attachment.disk.host for attachment in attachments_of(vm) if attachment.disk and attachment.disk.host_id]
-    only = fixed[0] if fixed else vm.host
+    disks = [*Disk.objects.select_related("domain", "host").filter(attachments__vm=vm), *_copied(ctx).values()]
+    only = next((disk.host for disk in disks if disk.host is not None), vm.host)
+    storage = {disk.domain.pk: disk.domain for disk in disks if disk.domain is not None}
     # A worker that died here may have chosen and told nobody yet: the choice stands, and what follows is done again.
     chosen = Host.objects.filter(pk=ctx.facts.get("host")).first()
-    host = chosen or pick(vm.cluster, vm.memory_mib, vm.vcpus, only)
+    host = chosen or pick(vm.cluster, vm.memory_mib, vm.vcpus, only, storage.values())
     ctx.save_facts(host=str(host.pk))
     observe.placed(vm, host)
     local = [disk.pk for disk in _own_disks(vm) if disk.domain and disk.domain.kind == StorageKind.LOCAL_DIR]
@@ -41,12 +41,21 @@ def _own_disks(vm: VM) -> list[Disk]:
     )
 
 
+def _copied(ctx: Context) -> dict[str, Disk]:
+    """What each disk that is no thin copy is a full copy of, by the disk's id."""
+    wanted: dict[str, str] = ctx.params.get("copies", {})
+    found = {str(disk.pk): disk for disk in Disk.objects.select_related("domain", "host").filter(pk__in=wanted.values())}
+    if len(found) < len(set(wanted.values())):
+        raise StepFailed("A disk of the template is gone.")
+    return {key: found[source] for key, source in wanted.items()}
+
+
 def make_disks(ctx: Context) -> None:
     """Volumes bear the disks' ids as names, so one that is there already is ours, from an earlier try."""
     vm = vm_of(ctx)
     link = link_to(vm)
-    sources = list(vm.template.disks.order_by("created_at")) if vm.template else []
-    for index, disk in enumerate(_own_disks(vm)):
+    copied = _copied(ctx)
+    for disk in _own_disks(vm):
         ctx.check()
         assert disk.domain is not None
         backing = disk.backing
@@ -57,7 +66,7 @@ def make_disks(ctx: Context) -> None:
             backing_path=backing.path if backing else "",
             backing_format=backing.format if backing else "",
         )
-        source = sources[index] if backing is None and index < len(sources) else None
+        source = copied.get(str(disk.pk))
         try:
             if source is not None:
                 copy_volume(ctx, link, disk.domain.pool_name, source.path, spec)
@@ -127,7 +136,11 @@ def _end(job: Job) -> None:
     if vm is not None:
         disks = _own_disks(vm)
         observe.forget(vm, f"{vm.name} was not made: {job.error or 'cancelled'}", job.user, job)
-        Disk.objects.filter(pk__in=[disk.pk for disk in disks]).delete()
+        if job.steps.filter(name="disks", status=StepStatus.UNDO_FAILED).exists():
+            for disk in disks:  # what could not be deleted stays in sight
+                storage_observe.disk_status(disk, DiskStatus.ILLEGAL)
+        else:
+            Disk.objects.filter(pk__in=[disk.pk for disk in disks]).delete()
 
 
 register(

@@ -26,8 +26,9 @@ POLL_SECONDS = 0.2
 def _prepare(ctx: Context, vm: VM) -> None:
     """A place, and a definition that says what is asked for."""
     if vm.host is None:
-        fixed = Disk.objects.filter(attachments__vm=vm, host__isnull=False).select_related("host").first()
-        observe.placed(vm, pick(vm.cluster, vm.memory_mib, vm.vcpus, fixed.host if fixed else None))
+        disks = list(Disk.objects.filter(attachments__vm=vm, domain__isnull=False).select_related("host", "domain"))
+        only = next((disk.host for disk in disks if disk.host is not None), None)
+        observe.placed(vm, pick(vm.cluster, vm.memory_mib, vm.vcpus, only, [disk.domain for disk in disks]))
     if vm.next_run:
         for field, value in vm.next_run.items():
             setattr(vm, field, value)

@@ -24,13 +24,15 @@ from portal.live import publish
 from portal.names import valid_name
 from storage.models import Disk, DiskContent, DiskStatus, StorageDomain, StorageStatus
 from vms import can
-from vms.build import draft_disks, draft_nic, new_display_secret
+from vms.build import domain_name_for, draft_disks, draft_nic, new_display_secret
 from vms.drift import ACCEPTABLE
 from vms.models import VM, Firmware, Template, VmStatus
 
 MEMORY_MIB = range(16, 16 * 2**20)
 VCPUS = range(1, 513)
 DISK_BYTES = range(1 << 20, (64 << 40) + 1)
+
+OS_LENGTH = 64
 
 # Actions that are no plain job of the same name: `act` refuses them.
 NOT_BY_ACT = frozenset({"console", "edit", "template", "remove"})
@@ -95,7 +97,9 @@ def create(user: User, new: NewVm) -> tuple[VM, Job]:
         raise FieldError("cluster", "Choose a cluster.")
     require(user, "vm.create", new.cluster)
     name = valid_name(new.name)
-    _check_hardware(new.memory_mib, new.vcpus)
+    _check_hardware(new.memory_mib, new.vcpus, new.firmware)
+    if len(new.os) > OS_LENGTH:
+        raise FieldError("os", "This is not the name of an operating system.")
     _check_references(user, new)
     storage_domain = _storage_for(user, new)
     network = new.network or Network.objects.visible_to(user, "network.use").filter(cluster=new.cluster).first()
@@ -105,7 +109,6 @@ def create(user: User, new: NewVm) -> tuple[VM, Job]:
     template = new.template
     vm = VM(
         name=name,
-        domain_name=name,
         description=new.description[:4000],
         cluster=new.cluster,
         template=template,
@@ -125,11 +128,14 @@ def create(user: User, new: NewVm) -> tuple[VM, Job]:
     )
     try:
         with transaction.atomic():
+            vm.domain_name = domain_name_for(vm)
             vm.save(force_insert=True)
-            disks = draft_disks(vm, template, storage_domain, new.disk_bytes, new.iso)
+            drafts = draft_disks(vm, template, storage_domain, new.disk_bytes, new.iso)
             draft_nic(vm, network)
             grant("UserVmManager", vm, user=user, by=user)
-            job = submit("vm.create", user=user, target=vm, title=f"Create {name}", params={"start": new.start}, locks=disks)
+            copies = {str(draft.disk.pk): str(draft.copy_of.pk) for draft in drafts if draft.copy_of is not None}
+            params = {"start": new.start} | ({"copies": copies} if copies else {})
+            job = submit("vm.create", user=user, target=vm, title=f"Create {name}", params=params, locks=[draft.disk for draft in drafts])
             record("vm.create_asked", f"{user} asked for VM {name}", obj=vm, user=user, job=job)
             publish("vm", vm.pk, "added", vm.rev, {"status": vm.status})
     except IntegrityError:
@@ -137,11 +143,13 @@ def create(user: User, new: NewVm) -> tuple[VM, Job]:
     return vm, job
 
 
-def _check_hardware(memory_mib: int, vcpus: int) -> None:
+def _check_hardware(memory_mib: int, vcpus: int, firmware: str) -> None:
     if memory_mib not in MEMORY_MIB:
         raise FieldError("memory_mib", f"Memory is at least {MEMORY_MIB.start} MiB and at most {MEMORY_MIB.stop >> 20} TiB.")
     if vcpus not in VCPUS:
         raise FieldError("vcpus", f"A VM has 1 to {VCPUS.stop - 1} virtual CPUs.")
+    if firmware not in Firmware.values:
+        raise FieldError("firmware", f"There is no such firmware; there are {', '.join(Firmware.values)}.")
 
 
 def _check_references(user: User, new: NewVm) -> None:
@@ -151,6 +159,12 @@ def _check_references(user: User, new: NewVm) -> None:
             raise FieldError("template", "You may not use this template.")
         if new.template.data_center_id != new.cluster.data_center_id:
             raise FieldError("template", f"Template {new.template.name} lies in another data center than cluster {new.cluster.name}.")
+        disks = list(new.template.disks.select_related("host"))
+        if any(disk.status != DiskStatus.OK for disk in disks):
+            raise FieldError("template", f"Template {new.template.name} is not ready: its disks are still being made.")
+        only = next((disk.host for disk in disks if disk.host is not None), None)
+        if only is not None and new.host is not None and only != new.host:
+            raise FieldError("host", f"The disks of template {new.template.name} lie on {only.name} alone.")
     elif new.disk_bytes is not None and new.disk_bytes not in DISK_BYTES:
         raise FieldError("disk_bytes", "A disk has 1 MiB to 64 TiB.")
     if new.iso is not None and (
@@ -270,9 +284,7 @@ def edit(user: User, vm: VM, changes: dict[str, Any]) -> tuple[VM, Job | None]:
         raise FieldError(sorted(unknown)[0], "This cannot be changed.")
     plain = _clean_plain(vm, {key: value for key, value in changes.items() if key in _PLAIN_FIELDS})
     hardware = {key: value for key, value in changes.items() if key in _NEXT_RUN_FIELDS}
-    _check_hardware(hardware.get("memory_mib", vm.memory_mib), hardware.get("vcpus", vm.vcpus))
-    if hardware.get("firmware", vm.firmware) not in Firmware.values:
-        raise FieldError("firmware", "There is no such firmware.")
+    _check_hardware(*(hardware.get(field, getattr(vm, field)) for field in _NEXT_RUN_FIELDS))
     waiting = {**vm.next_run, **hardware}
     waiting = {key: value for key, value in waiting.items() if value != getattr(vm, key)}
     with transaction.atomic():
@@ -365,7 +377,7 @@ def accept_drift(user: User, vm: VM) -> VM:
         raise NotPossible(f"This cannot be taken over into {vm.name}: {names}. Revert it, or leave it.")
     for key, value in found.items():
         setattr(vm, key, int(value))
-    _check_hardware(vm.memory_mib, vm.vcpus)
+    _check_hardware(vm.memory_mib, vm.vcpus, vm.firmware)
     vm.drift, vm.rev = rest, vm.rev + 1
     vm.save(update_fields=[*found, "drift", "rev"])
     record("vm.drift_accepted", f"{', '.join(found)} of {vm.name}, changed outside of Vireo, accepted", obj=vm, user=user)
