@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 NETNS_DIR = Path("/run/netns")
+OWN_NETNS = Path("/proc/self/ns/net")
 
 
 class LabError(Exception):
@@ -26,31 +27,52 @@ def exists(netns: str) -> bool:
 
 
 def pids_in(netns: str) -> list[int]:
-    """Every process in the namespace; empty when there is no such namespace."""
-    try:
-        wanted = (NETNS_DIR / netns).stat().st_ino
-    except OSError:
+    """Every process in the namespace; empty when there is no such namespace, or when a crash left its name on something else."""
+    wanted = _identity(NETNS_DIR / netns)
+    if wanted is None or wanted == _identity(OWN_NETNS) or wanted[0] != OWN_NETNS.stat().st_dev:
         return []
     found = []
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
             continue
-        try:
-            if (entry / "ns/net").stat().st_ino == wanted:
-                found.append(int(entry.name))
-        except OSError:
-            continue  # it ended while we looked
+        if _identity(entry / "ns/net") == wanted:
+            found.append(int(entry.name))
     return found
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """What tells one namespace from another; None when there is none, or its process ended while we looked."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def named(prefix: str) -> list[str]:
+    """The network namespaces whose names begin so."""
+    return sorted(path.name for path in NETNS_DIR.glob(f"{prefix}*"))
 
 
 def command_of(pid: int) -> str:
     """The short name of a process, empty when it has ended (a zombie has)."""
+    name, state = _stat(pid)
+    return "" if state in ("Z", "X") else name
+
+
+def is_stopped(pid: int) -> bool:
+    """Whether SIGSTOP holds it."""
+    return _stat(pid)[1] == "T"
+
+
+def _stat(pid: int) -> tuple[str, str]:
+    """Name and state letter of a process; empty when there is none."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
-        return ""
+        return "", ""
     name, rest = stat[stat.index("(") + 1 :].rsplit(")", 1)
-    return "" if rest.split()[0] == "Z" else name
+    return name, rest.split()[0]
 
 
 def find(netns: str, name: str) -> list[int]:

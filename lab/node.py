@@ -7,7 +7,11 @@ import subprocess
 import time
 import uuid
 from dataclasses import dataclass
+from enum import StrEnum
+from ipaddress import ip_address
 from pathlib import Path
+
+from cryptography import x509
 
 from hosts.pki import CertificateAuthority
 from lab import namespaces
@@ -16,7 +20,9 @@ from lab.namespaces import LabError, run
 TLS_PORT = 16514
 START_SECONDS = 30
 # Directories of the system that a host sees its own of. The mount points must exist on the machine.
-OWN = {"etc": "/etc/libvirt", "lib": "/var/lib/libvirt", "cache": "/var/cache/libvirt", "log": "/var/log/libvirt", "pki": "/etc/pki"}
+OWN = {"etc": "/etc/libvirt", "lib": "/var/lib/libvirt", "log": "/var/log/libvirt", "pki": "/etc/pki"}
+# What libvirtd found out about QEMU, in 8 s on 2 busy cores: the hosts of a lab are one machine and need not each ask again.
+CACHE_POINT = "/var/cache/libvirt"
 SHARED_POINT, LOCAL_POINT = "/var/lib/vireo/shared", "/var/lib/vireo/local"
 
 LIBVIRTD_CONF = """listen_tls = 1
@@ -31,6 +37,7 @@ max_workers = 20
 keepalive_interval = 5
 log_level = 3
 """
+LAST_CERTIFICATE_FILE = "qemu/client-key.pem"  # written last: where it is, the others are
 QEMU_CONF = """security_driver = "none"
 user = "root"
 group = "root"
@@ -51,14 +58,25 @@ ACCOUNTS = {
 }
 
 
+class NodeState(StrEnum):
+    UP = "up"
+    DOWN = "down"
+    FROZEN = "frozen"
+    CUT = "cut"
+
+
 @dataclass(frozen=True)
 class Wiring:
-    """Names in the kernel; an interface's holds 15 characters."""
+    """Names in the kernel; an interface's holds 15 characters.
+
+    `mac` stays the same for good: with a new one, a host that comes back is not reached until the others' ARP entries expire.
+    """
 
     netns: str
     outside: str
     bridge: str
     prefix: int
+    mac: str
 
 
 class Node:
@@ -73,6 +91,10 @@ class Node:
     def hardware_uuid(self) -> uuid.UUID:
         return uuid.uuid5(uuid.NAMESPACE_URL, f"vireo-lab:{self.root}")
 
+    @property
+    def _cache(self) -> Path:
+        return self.root.parent / "cache"
+
     def libvirtd_pid(self) -> int:
         """0 when none runs."""
         pids = namespaces.find(self.wiring.netns, "libvirtd")
@@ -80,6 +102,14 @@ class Node:
 
     def is_alive(self) -> bool:
         return bool(self.libvirtd_pid()) and bool(self._holder())
+
+    def state(self) -> NodeState:
+        if not self.is_alive():
+            return NodeState.DOWN
+        if namespaces.is_stopped(self.libvirtd_pid()):
+            return NodeState.FROZEN
+        flags = run("ip", "-o", "link", "show", self.wiring.outside, check=False).stdout.partition("<")[2].partition(">")[0]
+        return NodeState.UP if "UP" in flags.split(",") else NodeState.CUT
 
     def _holder(self) -> int:
         """The process that keeps the mount namespace: a `sleep` started by `_unshare`."""
@@ -89,13 +119,21 @@ class Node:
 
     def up(self) -> None:
         """Makes what is missing; a healthy host is left alone."""
-        if not self._holder():
+        if not self._holder() or self._has_moved():
             self.down()
             self._write_files()
-            self._wire()
+            run("ip", "netns", "add", self.wiring.netns)
             self._unshare()
-        run("ip", "link", "set", self.wiring.outside, "up")
+        elif not self._has_certificate():
+            self.write_certificates(self.ca)
+            self.stop_libvirtd()  # it reads them when it starts; the guests run on
+        self._wire()
         self._start_daemons()
+
+    def _has_moved(self) -> bool:
+        """Whether it listens at an address of an earlier subnet."""
+        config = self.root / "etc/libvirtd.conf"
+        return not config.exists() or f'listen_addr = "{self.address}"\n' not in config.read_text()
 
     def down(self) -> None:
         """Ends every process in the host's namespace, and the namespace."""
@@ -107,7 +145,8 @@ class Node:
     def _write_files(self) -> None:
         for name in (*OWN, "local"):
             (self.root / name).mkdir(parents=True, exist_ok=True)
-        for point in (*OWN.values(), SHARED_POINT, LOCAL_POINT):
+        self._cache.mkdir(exist_ok=True)
+        for point in (*OWN.values(), CACHE_POINT, SHARED_POINT, LOCAL_POINT):
             Path(point).mkdir(parents=True, exist_ok=True)
         values = {"address": self.address, "port": TLS_PORT, "uuid": self.hardware_uuid}
         (self.root / "etc/libvirtd.conf").write_text(LIBVIRTD_CONF.format(**values))
@@ -118,8 +157,20 @@ class Node:
             (self.root / name).write_text(Path("/etc", name).read_text() + line)
         for log in (self.root / "log").rglob("*.log"):
             log.unlink()
-        if not (self.root / "pki/qemu/server-key.pem").exists():
+        if not self._has_certificate():
             self.write_certificates(self.ca)
+
+    def _has_certificate(self) -> bool:
+        """Whether the last start left one of this CA for this address."""
+        try:
+            if (self.root / "pki/CA/cacert.pem").read_bytes() != self.ca.ca_pem:
+                return False
+            certificate = x509.load_pem_x509_certificate((self.root / "pki/libvirt/servercert.pem").read_bytes())
+            names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        except (OSError, ValueError, x509.ExtensionNotFound):
+            return False
+        complete = all((self.root / "pki" / key).exists() for key in ("libvirt/private/serverkey.pem", LAST_CERTIFICATE_FILE))
+        return complete and ip_address(self.address) in names.get_values_for_type(x509.IPAddress)
 
     def write_certificates(self, ca: CertificateAuthority) -> None:
         """A fresh pair from the given CA, where libvirt and QEMU look for it."""
@@ -134,8 +185,9 @@ class Node:
             "qemu/server-cert.pem": pair.cert_pem,
             "qemu/client-cert.pem": pair.cert_pem,
             "qemu/server-key.pem": pair.key_pem,
-            "qemu/client-key.pem": pair.key_pem,
+            LAST_CERTIFICATE_FILE: pair.key_pem,
         }
+        (pki / LAST_CERTIFICATE_FILE).unlink(missing_ok=True)
         for name, content in files.items():
             path = pki / name
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -143,13 +195,14 @@ class Node:
             path.write_bytes(content)
 
     def _wire(self) -> None:
+        """Plugs it in; safe to repeat, and it mends a link or a bridge that somebody removed."""
         wiring = self.wiring
-        run("ip", "netns", "add", wiring.netns)
-        run("ip", "link", "add", wiring.outside, "type", "veth", "peer", "name", "eth0", "netns", wiring.netns)
-        run("ip", "link", "set", wiring.outside, "master", wiring.bridge, "up")
         inside = ("ip", "-n", wiring.netns)
+        if run("ip", "link", "show", wiring.outside, check=False).returncode:
+            run("ip", "link", "add", wiring.outside, "type", "veth", "peer", "name", "eth0", "address", wiring.mac, "netns", wiring.netns)
+        run("ip", "link", "set", wiring.outside, "master", wiring.bridge, "up")
         run(*inside, "link", "set", "lo", "up")
-        run(*inside, "addr", "add", f"{self.address}/{wiring.prefix}", "dev", "eth0")
+        run(*inside, "addr", "replace", f"{self.address}/{wiring.prefix}", "dev", "eth0")
         run(*inside, "link", "set", "eth0", "up")
 
     def _unshare(self) -> None:
@@ -158,6 +211,7 @@ class Node:
         ready.unlink(missing_ok=True)
         binds = [f"mount --bind '{self.root / name}' '{point}'" for name, point in OWN.items()]
         binds += [f"mount --bind '{self.root / name}' '/etc/{name}'" for name in ACCOUNTS]
+        binds += [f"mount --bind '{self._cache}' '{CACHE_POINT}'"]
         binds += [f"mount --bind '{self.root / 'local'}' '{LOCAL_POINT}'", _shared_mount(self.shared)]
         script = "\n".join(
             [

@@ -17,6 +17,7 @@ from jobs.engine import holder_of
 from jobs.models import Job
 from lab.cluster import Lab
 from lab.guest import DISK_MIB, GuestImage
+from lab.kvm import probe_kvm
 from lab.node import LOCAL_POINT, SHARED_POINT
 from networks import services as networks
 from networks.models import Network
@@ -45,7 +46,13 @@ def register(lab: Lab, guest: GuestImage, admin: User, cluster: Cluster, run: Ca
         if found is not None:
             _retry(admin, found, run)
         else:
-            new = hosts.NewHost(name=node.name, cluster=cluster, address=node.address, description="A host of the lab on this machine.")
+            new = hosts.NewHost(
+                name=node.name,
+                cluster=cluster,
+                address=node.address,
+                description="A host of the lab on this machine.",
+                emulation_only=not probe_kvm(guest),
+            )
             _host, job = hosts.add(admin, new)
             if job is not None:
                 run(job)

@@ -32,6 +32,7 @@ def lab() -> Iterator[Lab]:
         os.environ.get("VIREO_TEST_LAB_SUBNET", "10.77.0.0/24"),
         settings.VAR / "lab" / "test",
         CertificateAuthority(settings.PKI_DIR),
+        lasts=False,
     )
     made.up()
     try:

@@ -53,7 +53,7 @@ class Command(BaseCommand):
         hosts = lab.status()
         if not options["quiet"]:
             for host in hosts:
-                self.stdout.write(f"{host.name}  {host.address}  {'up' if host.alive else 'down'}  {host.uri}")
+                self.stdout.write(f"{host.name}  {host.address}  {host.state}  {host.uri}")
         if not all(host.alive for host in hosts):
             sys.exit(1)
 
