@@ -5,6 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 export VIREO_VAR="${VIREO_VAR:-$PWD/var}" VIREO_PORT="${VIREO_PORT:-8000}" DJANGO_SETTINGS_MODULE=portal.settings
 export PATH="$PWD/var/venv/bin:$PATH" PYTHONUNBUFFERED=1
+export CELERY_SKIP_CHECKS=true # a worker needs no pages, nor the memory that importing them takes
 mkdir -p "$VIREO_VAR/run" "$VIREO_VAR/log"
 
 exec 9>"$VIREO_VAR/run/vireo.lock"

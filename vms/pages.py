@@ -106,6 +106,14 @@ def action_entries(vm: VM, permissions: frozenset[str], busy: Job | None) -> lis
     )
 
 
+def quick_entries(vm: VM, permissions: frozenset[str], busy: Job | None) -> list[Entry]:
+    """The buttons of a row: at most two are possible at any time."""
+    url = f"{reverse('vms:list')}{vm.pk}/"  # a resolved name for each of some hundred buttons takes longer than the whole query
+    known = {name: can.ACTIONS[name] for name in _QUICK}
+    verdicts = {name: can.check(name, vm, busy=busy) if action.permission in permissions else None for name, action in known.items()}
+    return entries(known, verdicts, lambda name: f"{url}action/{name}/", opens={"console": f"{url}console/"}, quick=_QUICK)
+
+
 def _permissions_of(request: HttpRequest, vms: Sequence[VM]) -> dict[UUID, frozenset[str]]:
     """What the user may do with each row, with two queries for the whole page."""
     everywhere = effective(request.user)
@@ -132,7 +140,7 @@ def _prepared(request: HttpRequest, vms: Sequence[VM]) -> list[VM]:
     numbers = live.latest(f"vm:{vm.pk}" for vm in vms)
     permissions = _permissions_of(request, vms)
     for vm in vms:
-        vm.entries = action_entries(vm, permissions[vm.pk], busy.get(vm.pk))  # type: ignore[attr-defined]
+        vm.entries = quick_entries(vm, permissions[vm.pk], busy.get(vm.pk))  # type: ignore[attr-defined]
         vm.now = numbers.get(f"vm:{vm.pk}", {}) if vm.host_id else {}  # type: ignore[attr-defined]
         vm.job = busy.get(vm.pk)  # type: ignore[attr-defined]
     return list(vms)
@@ -162,6 +170,16 @@ def find(request: HttpRequest, pk: UUID) -> VM:
     if vm is None:
         raise Http404("There is no such VM.")
     return vm
+
+
+@require_GET
+def menu(request: HttpRequest, pk: UUID) -> HttpResponse:
+    """Everything that the VM can do now: a row's menu, and without JavaScript a page."""
+    vm = find(request, pk)
+    found = action_entries(vm, effective(request.user, vm), holder_of(vm))
+    for before, entry in zip(found, found[1:], strict=False):
+        entry.first_of_group = before.group != entry.group
+    return render(request, "vms/menu.html", {"vm": vm, "entries": found})
 
 
 @require_GET

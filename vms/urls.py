@@ -8,6 +8,7 @@ urlpatterns = [
     path("vms/new/", pages.new, name="new"),
     path("vms/bulk/", pages.bulk, name="bulk"),
     path("vms/<uuid:pk>/", pages.vm_detail, name="vm"),
+    path("vms/<uuid:pk>/menu/", pages.menu, name="menu"),
     path("vms/<uuid:pk>/edit/", pages.edit, name="edit"),
     path("vms/<uuid:pk>/remove/", pages.remove, name="remove"),
     path("vms/<uuid:pk>/run-once/", pages.run_once, name="run-once"),

@@ -1,5 +1,7 @@
 // Menus are <details class="v-menu">: one open at a time, closed by Esc and by a click elsewhere, arrows move.
 
+import { page } from "./http.js";
+
 const openMenus = () => /** @type {HTMLDetailsElement[]} */ ([...document.querySelectorAll("details.v-menu[open]")]);
 
 document.addEventListener("click", (event) => {
@@ -20,12 +22,20 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
+/** A row's menu is asked for when it is opened, so it is always as of now. @param {HTMLDetailsElement} menu */
+async function fill(menu) {
+  const fresh = (await page(menu.dataset.menuSrc ?? ""))?.querySelector(".v-menu-panel");
+  const panel = menu.querySelector(".v-menu-panel");
+  if (fresh && panel) panel.replaceChildren(...fresh.childNodes);
+}
+
 // The menu opens upwards where there is no room below.
 document.addEventListener(
   "toggle",
   (event) => {
     const menu = /** @type {HTMLDetailsElement} */ (event.target);
     if (!menu.matches?.("details.v-menu") || !menu.open) return;
+    if (menu.dataset.menuSrc) void fill(menu);
     menu.classList.remove("v-menu-up");
     const panel = menu.querySelector(".v-menu-panel");
     if (panel && panel.getBoundingClientRect().bottom > window.innerHeight) menu.classList.add("v-menu-up");

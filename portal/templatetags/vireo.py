@@ -1,6 +1,7 @@
 """What repeats on pages: icons, statuses, sizes, times, meters, action buttons. No query in here."""
 
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from django import template
@@ -13,6 +14,13 @@ from portal.statuses import look_of
 
 register = template.Library()
 
+
+@lru_cache(maxsize=1)
+def _sprite() -> str:
+    """The sprite's URL; a page asks for it hundreds of times."""
+    return static("dist/icons.svg")
+
+
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
 
@@ -20,7 +28,7 @@ _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 def icon(name: str, small: bool = False) -> SafeString:
     """Decoration only: what it stands beside says it in words."""
     return format_html(
-        '<svg class="icon{}" aria-hidden="true"><use href="{}#{}"></use></svg>', " icon-sm" if small else "", static("dist/icons.svg"), name
+        '<svg class="icon{}" aria-hidden="true"><use href="{}#{}"></use></svg>', " icon-sm" if small else "", _sprite(), name
     )
 
 
@@ -37,7 +45,7 @@ def status(value: str, label: str = "", reason: str = "", since: datetime | None
         reason,
         value,
         " v-spin" if look.spins else "",
-        static("dist/icons.svg"),
+        _sprite(),
         look.icon,
         words,
         age,
