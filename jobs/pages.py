@@ -70,7 +70,7 @@ def job_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
 @require_GET
 def tray(request: HttpRequest) -> HttpResponse:
     """What runs, and what of one's own ended lately: the part that every page shows."""
-    mine = Job.objects.filter(user=request.user)
+    mine = Job.objects.filter(user_id=request.user.pk)
     running = list(mine.exclude(status__in=JobStatus.finished())[:TRAY_LENGTH])
     ended = list(
         mine.filter(status__in=JobStatus.finished(), finished_at__gt=timezone.now() - timedelta(minutes=TRAY_MINUTES))[

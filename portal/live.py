@@ -12,6 +12,7 @@ from typing import Any
 
 from channels.layers import get_channel_layer
 from django.db import transaction
+from redis.exceptions import RedisError
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +50,7 @@ class _Sender:
     async def _send(self, group: str, message: dict[str, Any]) -> None:
         try:
             await get_channel_layer().group_send(group, message)
-        except Exception as error:  # the layer raises what its transport raises; none of it may reach the caller
+        except (RedisError, OSError, TimeoutError) as error:
             log.warning("a live message could not be sent: %s", error)
 
 
