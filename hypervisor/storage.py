@@ -245,6 +245,11 @@ def list_volumes(link: HostLink, pool: str) -> list[VolumeInfo]:
     return _on_pool(link, pool, lambda found: [_info(volume) for volume in found.listAllVolumes()], "listing volumes")
 
 
+def volume_names(link: HostLink, pool: str) -> frozenset[str]:
+    """Names of a pool's volumes, as of its last refresh."""
+    return _on_pool(link, pool, lambda found: frozenset(found.listVolumes()), "listing volumes")
+
+
 def volume_info(link: HostLink, pool: str, name: str) -> VolumeInfo:
     """One volume.
 

@@ -2,6 +2,7 @@
 
 import secrets
 import string
+import unicodedata
 from dataclasses import dataclass
 
 from networks.models import Network
@@ -10,7 +11,9 @@ from storage.models import Disk, DiskContent, DiskStatus, StorageDomain
 from vms.models import VM, DiskAttachment, DiskBus, Nic, Template
 
 DEFAULT_DISK_BYTES = 8 << 30
-NAME_BYTES = 200  # of a domain's name: libvirt makes files of it, which have 255 with what it adds
+# Of a domain's name. libvirt makes files of it, which have 255 bytes with what it adds, and with its first 20 characters
+# a socket, whose path has 107.
+NAME_BYTES, SHORT_NAME, SHORT_NAME_BYTES = 200, 20, 32
 _LETTERS = string.ascii_letters + string.digits
 
 
@@ -21,7 +24,10 @@ def new_display_secret() -> str:
 
 def domain_name_for(vm: VM) -> str:
     """libvirt's name of the VM, for good: as the VM is called, where a host's files can be called that and no other domain is."""
-    name = vm.name.replace("/", "_").encode()[:NAME_BYTES].decode(errors="ignore")
+    name = vm.name.replace("/", "_")
+    if len(name[:SHORT_NAME].encode()) > SHORT_NAME_BYTES:
+        name = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().strip() or "vm"
+    name = name.encode()[:NAME_BYTES].decode(errors="ignore")
     taken = VM.objects.filter(cluster=vm.cluster_id, domain_name__iexact=name).exists()
     return name if name == vm.name and not taken and name.strip(".") else f"{name}-{vm.pk.hex[:8]}"
 

@@ -19,7 +19,7 @@ from vms import observe
 from vms.models import Template, VmOrigin
 from vms.services import own_disks, thin_copies
 from vms.spec import build_spec
-from vms.steps import copy_volume, define, find_vm, is_alive, link_to, look, state_of, vm_of, xml_of
+from vms.steps import copy_volume, define, delete_volume, find_vm, is_alive, link_to, look, state_of, vm_of, xml_of
 
 
 def redefine(ctx: Context) -> None:
@@ -63,7 +63,7 @@ def delete_disks(ctx: Context) -> None:
             continue
         if disk.path:
             _host, link = link_for(disk)
-            pools.delete_volume(link, disk.domain.pool_name, disk.volume_name)
+            delete_volume(link, disk.domain.pool_name, disk.volume_name)
         vm.attachments.filter(disk=disk).delete()
         storage_observe.disk_removed(disk, ctx.job.user, ctx.job)
 
@@ -121,13 +121,13 @@ def draft_template(ctx: Context) -> None:
 def copy_disks(ctx: Context) -> None:
     vm, template = vm_of(ctx), _template_of(ctx)
     assert template is not None
-    sources = {f"copy of {attachment.disk_id}": attachment.disk for attachment in vm.attachments.select_related("disk")}
+    sources = {f"copy of {attachment.disk_id}": attachment.disk for attachment in vm.attachments.select_related("disk__domain")}
     for disk in template.disks.select_related("domain", "host"):
         source = sources.get(disk.description)
         if source is None or disk.domain is None:
             raise StepFailed(f"The disk that {disk.name} copies is gone.")
         link, spec = link_to(vm), VolumeSpec(disk.volume_name, disk.capacity_bytes, disk.format)
-        copy_volume(ctx, link, disk.domain.pool_name, source.path, spec)
+        copy_volume(ctx, link, disk.domain.pool_name, source, spec)
         info = pools.volume_info(link, disk.domain.pool_name, disk.volume_name)
         storage_observe.disk_ready(disk, info.path, info.allocation)
     publish("template", template.pk, "added", template.rev)
@@ -140,7 +140,7 @@ def remove_template_disks(ctx: Context) -> None:
     for disk in template.disks.select_related("domain"):
         if disk.domain is not None:
             _host, link = link_for(disk)
-            pools.delete_volume(link, disk.domain.pool_name, disk.volume_name)
+            delete_volume(link, disk.domain.pool_name, disk.volume_name)
 
 
 def _drop_template(template: Template, job: Job) -> None:
@@ -176,7 +176,7 @@ def delete_template_disks(ctx: Context) -> None:
     for disk in template.disks.select_related("domain").filter(content=DiskContent.DATA):
         if disk.domain is not None and disk.path:
             _host, link = link_for(disk)
-            pools.delete_volume(link, disk.domain.pool_name, disk.volume_name)
+            delete_volume(link, disk.domain.pool_name, disk.volume_name)
 
 
 def forget_template(ctx: Context) -> None:

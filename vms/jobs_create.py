@@ -15,7 +15,7 @@ from storage import observe as storage_observe
 from storage.models import Disk, DiskContent, DiskStatus, StorageKind
 from vms import observe
 from vms.models import VM
-from vms.steps import copy_volume, define, find_vm, link_to, look, vm_of
+from vms.steps import copy_volume, define, delete_volume, find_vm, link_to, look, vm_of
 
 
 def place(ctx: Context) -> None:
@@ -69,7 +69,7 @@ def make_disks(ctx: Context) -> None:
         source = copied.get(str(disk.pk))
         try:
             if source is not None:
-                copy_volume(ctx, link, disk.domain.pool_name, source.path, spec)
+                copy_volume(ctx, link, disk.domain.pool_name, source, spec)
             else:
                 pools.create_volume(link, disk.domain.pool_name, spec)
         except AlreadyExists:
@@ -87,7 +87,7 @@ def remove_disks(ctx: Context) -> None:
     for disk in _own_disks(vm):
         if disk.domain is not None:
             try:
-                pools.delete_volume(link_to(vm), disk.domain.pool_name, disk.volume_name)
+                delete_volume(link_to(vm), disk.domain.pool_name, disk.volume_name)
             except NotFound:
                 continue  # the pool itself is gone, and the volume with it
 

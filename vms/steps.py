@@ -5,11 +5,12 @@ from hypervisor import domains
 from hypervisor import storage as pools
 from hypervisor.domain_state import DomainState
 from hypervisor.domain_xml import amend_xml, to_xml
-from hypervisor.errors import AlreadyExists, NotFound
+from hypervisor.errors import AlreadyExists, InvalidState, NotFound
 from hypervisor.links import HostLink
 from hypervisor.spec import DomainSpec, VolumeSpec
 from jobs.context import Context
-from jobs.errors import StepFailed
+from jobs.errors import NotNow, StepFailed
+from storage.models import Disk
 from vms import observe
 from vms.models import VM, VmOrigin
 from vms.spec import build_spec
@@ -71,10 +72,20 @@ def look(vm: VM, *, started: bool = False) -> None:
         observe.vanished(vm)
 
 
-def copy_volume(ctx: Context, link: HostLink, pool: str, source_path: str, spec: VolumeSpec) -> None:
+def copy_volume(ctx: Context, link: HostLink, pool: str, source: Disk, spec: VolumeSpec) -> None:
     """A full copy, with progress. One that an earlier try left is made anew: half a copy looks like a whole one."""
+    if source.domain is not None and source.volume_name not in pools.volume_names(link, source.domain.pool_name):
+        pools.refresh_pool(link, source.domain.pool_name)  # another host made it, and this one has not looked since
     try:
-        pools.copy_volume(link, pool, source_path, spec, ctx.progress)
+        pools.copy_volume(link, pool, source.path, spec, ctx.progress)
     except AlreadyExists:
-        pools.delete_volume(link, pool, spec.name)
-        pools.copy_volume(link, pool, source_path, spec, ctx.progress)
+        delete_volume(link, pool, spec.name)
+        pools.copy_volume(link, pool, source.path, spec, ctx.progress)
+
+
+def delete_volume(link: HostLink, pool: str, name: str) -> None:
+    """Missing is fine. Raises NotNow while libvirtd still writes a copy that a dead worker of ours asked for."""
+    try:
+        pools.delete_volume(link, pool, name)
+    except InvalidState as error:
+        raise NotNow(f"The host still works on {name}: {error}", str(error)) from None

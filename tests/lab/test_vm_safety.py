@@ -118,3 +118,22 @@ def test_a_vm_whose_domain_is_gone_is_defined_again_by_running_it(registered, vi
     assert "removed on" in vm.status_reason
     assert act(registered, vm, "start").status == JobStatus.SUCCEEDED
     assert (vm.status, vm.status_reason, state(vm)) == (VmStatus.POWERING_UP, "", DomainState.RUNNING)
+
+
+@pytest.mark.parametrize("name", ["Büro/server «1» <&>", "ü" * 255])
+def test_a_name_that_people_may_give_runs(registered, name):
+    vm = create(registered, name, start=True)
+    assert (vm.name, state(vm)) == (name, DomainState.RUNNING)
+    sync(vm)
+    assert vm.drift == []
+
+
+def test_a_vm_on_local_storage_runs_where_its_copy_of_the_template_was_made(registered):
+    vm = create(registered, storage_domain=registered.local, start=True)
+    disk = Disk.objects.select_related("host", "backing").get(attachments__vm=vm)
+    assert (disk.host, disk.backing) == (vm.host, None)
+    assert (registered.lab.node(vm.host.name).root / "local" / disk.volume_name).exists()
+    assert not (registered.lab.shared / disk.volume_name).exists()
+    act(registered, vm, "poweroff")
+    assert registered.run(services.remove(registered.admin, vm)).status == JobStatus.SUCCEEDED
+    assert not (registered.lab.node(vm.host.name).root / "local" / disk.volume_name).exists()

@@ -35,7 +35,7 @@ def created(admin, cluster, **fields):
 
 
 @pytest.mark.usefixtures("shared")
-@pytest.mark.parametrize(("name", "prefix"), [("a/b", "a_b-"), ("..", "..-"), ("ü" * 255, "ü" * 100 + "-")])
+@pytest.mark.parametrize(("name", "prefix"), [("a/b", "a_b-"), ("..", "..-"), ("ü" * 255, "u" * 200 + "-"), ("漢字" * 20, "vm-")])
 def test_a_name_that_no_file_may_have_is_changed_for_the_domain_alone(admin, cluster, name, prefix):
     vm, _job = created(admin, cluster, name=name)
     assert vm.name == name
