@@ -77,7 +77,7 @@ class LiveChart extends HTMLElement {
 
   /** @param {Record<string, number|null>} values */
   #now(values) {
-    const shown = this.parentElement?.querySelector("[data-chart-now]");
+    const shown = this.closest(".v-card")?.querySelector("[data-chart-now]");
     if (shown) shown.textContent = this.#metrics.map((name) => format(values[name], this.#unit)).join(" · ");
     this.dataset.points = String(this.#data[0].length);
   }
