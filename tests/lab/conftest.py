@@ -78,7 +78,7 @@ class Registered:
 
 @pytest.fixture
 def registered(transactional_db: None, lab: Lab, guest: GuestImage) -> Iterator[Registered]:
-    """Ends with every domain of the lab gone, so that tests do not meet each other's."""
+    """Ends with every domain of the lab gone and every link closed, so that tests do not meet each other's."""
     from lab.register import register
 
     admin = make_user("admin", role="SuperUser")
@@ -87,6 +87,7 @@ def registered(transactional_db: None, lab: Lab, guest: GuestImage) -> Iterator[
     assert [host.status for host in hosts] == [HostStatus.UP, HostStatus.UP], [host.status_reason for host in hosts]
     assert all(host.transport == HostTransport.TLS for host in hosts)
     yield Registered(lab, admin, hosts[0].cluster, hosts, inventory.shared, inventory.local, inventory.network, inventory.template)
+    links.close()  # else they go on trying hosts that the next test breaks
     _clean(lab)
 
 
