@@ -21,7 +21,7 @@ from jobs.models import Job
 from networks.models import Network
 from portal.errors import FieldError, NotPossible
 from portal.live import publish
-from portal.names import valid_name
+from portal.names import valid_name, valid_text
 from storage.models import Disk, DiskContent, DiskStatus, StorageDomain, StorageStatus
 from vms import can
 from vms.build import domain_name_for, draft_disks, draft_nic, new_display_secret
@@ -58,7 +58,7 @@ class NewVm:
 
     Args:
         template: None makes a blank VM with one disk of `disk_bytes`.
-        iso: goes into its CD drive, which then boots first.
+        iso: goes into its CD drive, which boots while no disk has a system.
         storage_domain: where its disks lie; None: where the template's are, or the first that the user may use.
         network: None: the cluster's first that the user may use.
         host: None: the scheduler chooses at the start.
@@ -109,7 +109,7 @@ def create(user: User, new: NewVm) -> tuple[VM, Job]:
     template = new.template
     vm = VM(
         name=name,
-        description=new.description[:4000],
+        description=valid_text(new.description),
         cluster=new.cluster,
         template=template,
         owner=user,
@@ -206,7 +206,7 @@ def _valid_tags(tags: Iterable[str]) -> list[str]:
     found = sorted({tag.strip() for tag in tags if tag.strip()})
     if len(found) > 50 or any(len(tag) > 64 for tag in found):
         raise FieldError("tags", "At most 50 tags of 64 characters each.")
-    return found
+    return [valid_name(tag, "tags") for tag in found]
 
 
 def _ready(user: User, vm: VM, action: str) -> None:
@@ -315,6 +315,8 @@ def _clean_plain(vm: VM, changes: dict[str, Any]) -> dict[str, Any]:
         clean["name"] = valid_name(clean["name"])
         if VM.objects.filter(cluster=vm.cluster_id, name__iexact=clean["name"]).exclude(pk=vm.pk).exists():
             raise FieldError("name", f"Cluster {vm.cluster.name} has a VM named {clean['name']} already.")
+    if "description" in clean:
+        clean["description"] = valid_text(clean["description"])
     if "tags" in clean:
         clean["tags"] = _valid_tags(clean["tags"])
     return {key: value for key, value in clean.items() if getattr(vm, key) != value}
@@ -338,6 +340,8 @@ def make_template(user: User, vm: VM, name: str, description: str = "") -> Job:
         raise FieldError("vm", "Name the VM.")
     _ready(user, vm, "template")
     require(user, "template.create", vm.cluster.data_center)
+    if not vm.attachments.filter(device="disk", disk__domain__isnull=False).exists():
+        raise NotPossible(f"{vm.name} has no disk in a storage domain: there is nothing to make a template of.")
     name = valid_name(name)
     if Template.objects.filter(data_center=vm.cluster.data_center_id, name__iexact=name).exists():
         raise FieldError("name", f"A template named {name} exists already.")
@@ -346,7 +350,7 @@ def make_template(user: User, vm: VM, name: str, description: str = "") -> Job:
         user=user,
         target=vm,
         title=f"Make template {name} of {vm.name}",
-        params={"name": name, "description": description[:4000]},
+        params={"name": name, "description": valid_text(description)},
     )
 
 

@@ -8,7 +8,8 @@ from hypervisor import domains
 from hypervisor.domain_state import DomainState
 from jobs.models import JobStatus
 from portal.errors import NotPossible
-from storage.models import Disk
+from storage.models import Disk, DiskContent
+from tests.build import make_disk
 from tests.lab.test_vm_jobs import act, create, state
 from vms import jobs_run, observe, services
 from vms.models import VM, Template, VmStatus
@@ -137,3 +138,21 @@ def test_a_vm_on_local_storage_runs_where_its_copy_of_the_template_was_made(regi
     act(registered, vm, "poweroff")
     assert registered.run(services.remove(registered.admin, vm)).status == JobStatus.SUCCEEDED
     assert not (registered.lab.node(vm.host.name).root / "local" / disk.volume_name).exists()
+
+
+def test_run_once_boots_an_iso_that_is_gone_again_at_the_next_start(registered):
+    iso = make_disk(domain=registered.shared, content=DiskContent.ISO, name="rescue.iso", capacity_bytes=1 << 20)
+    iso.path = f"{registered.shared.path}/{iso.volume_name}"
+    iso.save()
+    (registered.lab.shared / iso.volume_name).write_bytes(bytes(1 << 20))
+    vm = create(registered, description="first line\n<second> & «third»")
+    assert act(registered, vm, "run_once", iso=str(iso.pk)).status == JobStatus.SUCCEEDED
+    link = link_of(vm.host)
+    running = link.call(lambda connection: connection.lookupByUUIDString(str(vm.pk)).XMLDesc(0))
+    assert iso.path in running
+    assert iso.path not in domains.get(link, str(vm.pk)).xml
+    sync(vm)
+    assert vm.drift == []
+    act(registered, vm, "poweroff")
+    act(registered, vm, "start")
+    assert iso.path not in link.call(lambda connection: connection.lookupByUUIDString(str(vm.pk)).XMLDesc(0))

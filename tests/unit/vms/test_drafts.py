@@ -111,3 +111,25 @@ def test_a_disk_that_two_vms_share_does_not_go_with_one_of_them(shared, cluster)
     attach(first, own, "vdb")
     attach(second, disk)
     assert services.own_disks(first) == [own]
+
+
+@pytest.mark.usefixtures("shared")
+@pytest.mark.parametrize("text", ["bell \x07", "null \x00", "half \ud800", "none \uffff"])
+@pytest.mark.parametrize("field", ["name", "description", "tags"])
+def test_what_no_xml_can_hold_is_refused_at_its_field(admin, cluster, text, field):
+    with pytest.raises(FieldError) as refused:
+        created(admin, cluster, **{field: (text,) if field == "tags" else text})
+    assert refused.value.field == field
+
+
+@pytest.mark.usefixtures("shared")
+def test_a_description_may_have_lines(admin, cluster):
+    vm, _job = created(admin, cluster, description="first\r\n\tsecond «ü» 漢")
+    assert vm.description == "first\r\n\tsecond «ü» 漢"
+
+
+def test_no_template_is_made_of_a_vm_without_disks_of_ours(admin, cluster):
+    vm = make_vm(cluster=cluster, host=make_host(cluster=cluster))
+    attach(vm, make_disk(domain=None, path="/foreign.img"))
+    with pytest.raises(NotPossible, match="nothing to make a template of"):
+        services.make_template(admin, vm, "golden")
