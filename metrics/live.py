@@ -16,16 +16,17 @@ from portal.live import publish_to
 
 log = logging.getLogger(__name__)
 
-LATEST_KEY = "vireo:latest"
 WATCHED_KEY = "vireo:watched"
 RING_LENGTH = 150  # raw points kept per object: five minutes at one each 2 s
 RING_SECONDS = 600
 STALE_SECONDS = 30  # an older value is no longer shown as "now"
+COMPLAIN_SECONDS = 60
 
 METRICS = ("cpu_percent", "memory_bytes", "disk_read_bps", "disk_write_bps", "net_rx_bps", "net_tx_bps")
 Values = Mapping[str, float | None]
 
 _client: redis.Redis | None = None
+_complained_at = 0.0
 
 
 def client() -> redis.Redis:
@@ -36,8 +37,30 @@ def client() -> redis.Redis:
     return _client
 
 
+def _complain(error: redis.RedisError) -> None:
+    """Once a minute, not at every tick of every host."""
+    global _complained_at
+    if time.monotonic() >= _complained_at + COMPLAIN_SECONDS:
+        _complained_at = time.monotonic()
+        log.warning("live values could not be kept: %s", error)
+
+
 def _ring_key(topic: str) -> str:
     return f"vireo:ring:{topic}"
+
+
+def _packed(at: float, values: Values) -> str:
+    """One point as a short array: there are 150 of them for each object, all in memory."""
+    return json.dumps([round(at, 1), *(_short(values.get(name)) for name in METRICS)], separators=(",", ":"))
+
+
+def _short(value: float | None) -> float | None:
+    return value if value is None else round(value, 1) if value < 1000 else round(value)
+
+
+def _unpacked(line: bytes) -> dict[str, Any]:
+    at, *values = json.loads(line)
+    return {"at": at, **{name: value for name, value in zip(METRICS, values, strict=True) if value is not None}}
 
 
 def put(at: float, values_of: Mapping[str, Values]) -> None:
@@ -49,23 +72,19 @@ def put(at: float, values_of: Mapping[str, Values]) -> None:
     """
     if not values_of:
         return
-    lines = {
-        topic: json.dumps({"at": round(at, 1), **{name: value for name, value in values.items() if value is not None}})
-        for topic, values in values_of.items()
-    }
     try:
         with client().pipeline(transaction=False) as pipe:
-            pipe.hset(LATEST_KEY, mapping=lines)
-            for topic, line in lines.items():
-                pipe.rpush(_ring_key(topic), line)
-                pipe.ltrim(_ring_key(topic), -RING_LENGTH, -1)
-                pipe.expire(_ring_key(topic), RING_SECONDS)
+            for topic, values in values_of.items():
+                key = _ring_key(topic)
+                pipe.rpush(key, _packed(at, values))
+                pipe.ltrim(key, -RING_LENGTH, -1)
+                pipe.expire(key, RING_SECONDS)
             pipe.zrangebyscore(WATCHED_KEY, time.time(), "+inf")
             watched = pipe.execute()[-1]
     except redis.RedisError as error:
-        log.warning("live values could not be kept: %s", error)
+        _complain(error)
         return
-    for topic in {name.decode().removeprefix("metrics:") for name in watched} & lines.keys():
+    for topic in {name.decode().removeprefix("metrics:") for name in watched} & values_of.keys():
         publish_to(f"metrics:{topic}", {"type": "live.metrics", "topic": f"metrics:{topic}", "at": at, "values": dict(values_of[topic])})
 
 
@@ -75,29 +94,23 @@ def latest(topics: Iterable[str]) -> dict[str, dict[str, Any]]:
     if not names:
         return {}
     try:
-        lines = client().hmget(LATEST_KEY, names)
+        with client().pipeline(transaction=False) as pipe:
+            for topic in names:
+                pipe.lindex(_ring_key(topic), -1)
+            lines = pipe.execute()
     except redis.RedisError:
         return {}
     oldest = time.time() - STALE_SECONDS
-    found = {topic: json.loads(line) for topic, line in zip(names, lines, strict=True) if line}
+    found = {topic: _unpacked(line) for topic, line in zip(names, lines, strict=True) if line}
     return {topic: values for topic, values in found.items() if values["at"] >= oldest}
 
 
 def recent(topic: str) -> list[dict[str, Any]]:
     """The raw points of the last minutes, oldest first."""
     try:
-        return [json.loads(line) for line in client().lrange(_ring_key(topic), 0, -1)]
+        return [_unpacked(line) for line in client().lrange(_ring_key(topic), 0, -1)]
     except redis.RedisError:
         return []
-
-
-def forget(topics: Iterable[str]) -> None:
-    names = list(topics)
-    if names:
-        try:
-            client().hdel(LATEST_KEY, *names)
-        except redis.RedisError as error:
-            log.warning("live values could not be removed: %s", error)
 
 
 def watch(topics: Iterable[str], seconds: float = 30) -> None:

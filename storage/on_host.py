@@ -1,5 +1,7 @@
 """Storage domains on one host, through libvirt. Called from jobs and the watcher's sweep; each call tells storage.observe what it saw."""
 
+from collections.abc import Iterable
+
 from hosts.connect import link_of
 from hosts.models import Host, HostStatus
 from hypervisor import storage as pools
@@ -10,6 +12,7 @@ from jobs.errors import NotNow
 from storage import observe
 from storage.models import Disk, StorageDomain, StorageStatus
 
+Look = tuple[StorageDomain, pools.PoolInfo | str]
 _OUT_OF_USE = (StorageStatus.UNATTACHED, StorageStatus.MAINTENANCE, StorageStatus.PREPARING_FOR_MAINTENANCE)
 
 
@@ -50,18 +53,29 @@ def release(domain: StorageDomain, host: Host) -> None:
     observe.forgotten(domain, host)
 
 
-def look(host: Host) -> None:
-    """Reads the space and state of every domain that the host should have; for the watcher's sweep. Raises HostUnreachable."""
+def read(host: Host, domains: Iterable[StorageDomain]) -> list[Look]:
+    """Asks the host, and not the database: each domain with its pool's space, or with what is wrong. Raises HostUnreachable."""
     link = link_of(host)
-    for domain in in_use(host):
+    found: list[Look] = []
+    for domain in domains:
         try:
-            observe.seen(domain, host, pools.pool_info(link, domain.pool_name))
+            found.append((domain, pools.pool_info(link, domain.pool_name)))
         except NotFound:
-            observe.failed(domain, host, f"its pool {domain.pool_name} is gone from {host.name}; activate the domain to make it again")
+            found.append((domain, f"its pool {domain.pool_name} is gone from {host.name}; activate the domain to make it again"))
         except HostUnreachable:
             raise
         except HypervisorError as error:
-            observe.failed(domain, host, str(error))
+            found.append((domain, str(error)))
+    return found
+
+
+def note(host: Host, found: Iterable[Look]) -> None:
+    """Writes down what `read` found."""
+    for domain, info in found:
+        if isinstance(info, str):
+            observe.failed(domain, host, info)
+        else:
+            observe.seen(domain, host, info)
 
 
 def hosts_with(domain: StorageDomain) -> list[Host]:

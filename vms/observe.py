@@ -3,7 +3,7 @@
 Every change bumps `rev` and tells open browsers; what a person should know leaves an event.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -141,14 +141,15 @@ def vanished(vm: VM) -> None:
     _change(vm.pk, lambda row: _set(row, VmStatus.DOWN, "", timezone.now()))
 
 
-def sync_host(host: Host, records: Sequence[DomainRecord], listed_at: datetime | None = None) -> None:
+def sync_host(host: Host, records: Sequence[DomainRecord], listed_at: datetime | None = None, newer: Collection[str] = ()) -> None:
     """Makes the rows equal to what the host has: states, domains that are new to us, domains that are gone, and what virsh changed.
 
     Args:
         listed_at: when the reading of `records` began; what jobs did since then is not in them.
+        newer: ids of domains of which an event was heard since then: it knows better than `records`.
     """
     listed_at = listed_at or timezone.now()
-    seen = {record.uuid: record for record in records}
+    seen = {record.uuid: record for record in records if record.uuid not in newer}
     vms = {str(vm.pk): vm for vm in VM.objects.filter(pk__in=seen)}
     # Read first, and lock only what differs: in quiet times a sweep writes nothing.
     changed = [uuid for uuid, vm in vms.items() if _apply_record(host, vm, seen[uuid])]
@@ -158,7 +159,7 @@ def sync_host(host: Host, records: Sequence[DomainRecord], listed_at: datetime |
     unknown = seen.keys() - vms.keys()
     for uuid in unknown - _worked_on(unknown, listed_at - timedelta(seconds=SETTLED_SECONDS)):
         adopt(host, seen[uuid])
-    _mark_missing(host, set(seen), listed_at)
+    _mark_missing(host, {*seen, *newer}, listed_at)
     _look_for_drift(host, [(vm, seen[uuid]) for uuid, vm in vms.items()], listed_at)
 
 

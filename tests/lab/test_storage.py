@@ -143,7 +143,7 @@ def test_domain_rests_and_returns(registered):
 def test_pool_that_vanished_is_seen_by_the_sweep_and_repaired_by_activation(registered):
     host, shared = registered.hosts[0], registered.shared
     pools.remove_pool(link_of(host), shared.pool_name)
-    on_host.look(host)
+    on_host.note(host, on_host.read(host, [shared]))
     view = StorageDomainHost.objects.get(host=host, domain=shared)
     assert (view.status, "gone" in view.status_reason) == (StorageStatus.INACTIVE, True)
     shared.refresh_from_db()

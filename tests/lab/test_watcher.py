@@ -7,9 +7,9 @@ import pytest
 
 from hosts.models import Host, HostStatus, WatchLease
 from metrics import live
+from tests.lab.test_vm_jobs import create
 from tests.processes import watcher
 from tests.waiting import until
-from tests.lab.test_vm_jobs import create
 from vms.models import VM, VmOrigin, VmStatus
 
 FOREIGN = """<domain type='qemu'><name>{name}</name><uuid>{uuid}</uuid><memory unit='MiB'>64</memory><vcpu>1</vcpu>
