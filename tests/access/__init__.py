@@ -1,0 +1,164 @@
+"""The access table: every URL, API operation and WebSocket as every predefined role. `table.tsv` is reviewed like code.
+
+A row is: what is asked, the method, who is let in. «signed out» lets anybody in; «signed in» every user, granted or not.
+`python -m tests.access` writes it anew; the test compares.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+from django.test import Client
+from django.urls import URLPattern, URLResolver, get_resolver
+
+from accounts.models import Group, Token, User
+from accounts.objects import MODEL_OF, model_of
+from accounts.permissions import PREDEFINED_ROLES
+from jobs.models import Job
+from portal.routing import websocket_urlpatterns
+from tests.build import attach, make_disk, make_host, make_network, make_nic, make_storage, make_template, make_user, make_vm
+from vms.can import ACTIONS as VM_ACTIONS
+
+TABLE = Path(__file__).parent / "table.tsv"
+SIGNED_OUT, NOBODY, ONE_VM = "signed out", "no grant", "UserRole on the VM alone"
+METHODS = ("GET", "POST", "PATCH", "DELETE")
+# What stands in for a route's text parameters; every action of a kind has a row of its own.
+NAMES = {
+    "vms:action": tuple(name for name in VM_ACTIONS if name not in ("console", "edit", "template", "remove")),
+    "hosts:action": ("activate", "maintenance", "refresh", "remove"),
+    "storage:action": ("activate", "maintenance", "remove"),
+    "networks:action": ("apply", "remove"),
+    "api:act_on_vm": ("start", "shutdown", "pause", "reboot"),
+    "api:act_on_host": ("activate", "maintenance", "remove"),
+}
+
+
+class World:
+    """One object of each kind, which all roles are tried on."""
+
+    def __init__(self) -> None:
+        self.template = make_template()
+        self.host = make_host()
+        self.vm = make_vm(host=self.host, template=self.template)
+        self.network = make_network(cluster=self.host.cluster)
+        self.domain = make_storage(data_center=self.host.cluster.data_center)
+        self.disk = make_disk(domain=self.domain)
+        attach(self.vm, self.disk)
+        make_nic(self.vm, self.network)
+        self.person = make_user("somebody")
+        self.group = Group.objects.create(name="some group")
+        self.job = Job.objects.create(kind="vm.start", title="a job", object_type="vm", object_id=self.vm.pk)
+        self.token = Token.objects.create(user=self.person, name="t", digest="0" * 64)
+        self.root = make_user("root", role="SuperUser")
+        self.grant = self.person.grants.create(role=self.root.grants.get().role, object_type="vm", object_id=self.vm.pk)
+
+    def subjects(self) -> dict[str, User | None]:
+        found: dict[str, User | None] = {SIGNED_OUT: None, NOBODY: make_user("nobody"), ONE_VM: make_user("eve", role="UserRole", on=self.vm)}
+        return found | {name: make_user(f"is-{name.lower()}", role=name) for name in PREDEFINED_ROLES}
+
+    def key_of(self, route: str) -> Any:
+        """The object that a route's id names."""
+        objects = {
+            "vms/": self.vm, "templates/": self.template, "hosts/": self.host, "clusters/": self.host.cluster, "data-centers/": self.host.cluster.data_center,
+            "storage/": self.domain, "disks/": self.disk, "networks/": self.network, "jobs/": self.job, "users/": self.person, "groups/": self.group,
+            "roles/": self.grant.role, "me/tokens/": self.token, "grants/": self.grant, "permissions/": self.vm, "metrics/": self.vm, "enrol/": self.host,
+        }  # fmt: skip
+        path = route.removeprefix("api/v1/")
+        return next((obj.pk for start, obj in objects.items() if path.startswith(start)), None)
+
+
+def routes() -> Iterator[tuple[str, str]]:
+    """(route, full name) of every URL."""
+
+    def walk(resolver: Any, prefix: str, namespaces: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+        for entry in resolver.url_patterns:
+            if isinstance(entry, URLResolver):
+                yield from walk(entry, prefix + str(entry.pattern), namespaces + ((entry.namespace,) if entry.namespace else ()))
+            elif isinstance(entry, URLPattern):
+                yield prefix + str(entry.pattern), ":".join([*namespaces, entry.name or ""])
+
+    return walk(get_resolver(), "", ())
+
+
+def requests(world: World) -> Iterator[tuple[str, str]]:
+    """(label in the table, concrete path), each path once."""
+    seen = set()
+    for route, name in routes():
+        for word in NAMES.get(name, ("",)):
+            label, path = [], []
+            for part in route.split("/"):
+                if part.startswith("<"):
+                    kind = part.strip("<>")
+                    is_key = kind.startswith("uuid")
+                    value = str(world.key_of(route)) if is_key else "vm" if kind == "str:object_type" else word
+                    label.append("ID" if is_key else value)
+                    path.append(value)
+                else:
+                    label.append(part)
+                    path.append(part)
+            shown = "/" + "/".join(label)
+            if shown not in seen:
+                seen.add(shown)
+                yield shown, "/" + "/".join(path)
+
+
+def outcome(client: Client, method: str, path: str) -> str:
+    """«yes», «no», or «-» when there is no such method. Nothing that the request did stays."""
+    cookies = client.cookies.copy()
+    with transaction.atomic():
+        kind = "application/json" if path.startswith("/api/v1") else "application/x-www-form-urlencoded"
+        answer = client.generic(method, path, b"{}" if kind.endswith("json") and method != "GET" else b"", content_type=kind)
+        transaction.set_rollback(True)
+    client.cookies = cookies
+    if answer.status_code == 405:
+        return "-"
+    if answer.status_code in (401, 403, 404) or (answer.status_code == 302 and answer.headers["Location"].startswith("/sign-in/?next=")):
+        return "no"
+    return "yes"
+
+
+def build() -> list[str]:
+    """The rows of the table as the product is."""
+    world = World()
+    subjects = world.subjects()
+    clients = {}
+    for name, user in subjects.items():
+        clients[name] = Client(raise_request_exception=False)
+        if user is not None:
+            clients[name].force_login(user)
+    rows = []
+    for label, path in requests(world):
+        for method in METHODS if path.startswith("/api/v1") else METHODS[:2]:
+            found = {name: outcome(client, method, path) for name, client in clients.items()}
+            if set(found.values()) - {"-", "no"} or (found["SuperUser"] == "no" and found[SIGNED_OUT] != "-"):
+                rows.append(f"{label}\t{method}\t{_who({name for name, answer in found.items() if answer == 'yes'}, subjects)}")
+    rows += [f"live {kind}:ID\tSUBSCRIBE\t{_who(_seeing(kind, world, subjects), subjects)}" for kind in MODEL_OF]
+    rows += [f"/{entry.pattern}\tWEBSOCKET\t{_socket(str(entry.pattern))}" for entry in websocket_urlpatterns]
+    return rows
+
+
+def _seeing(kind: str, world: World, subjects: dict[str, User | None]) -> set[str]:
+    model = model_of(kind)
+    return {name for name, user in subjects.items() if user is not None and model._default_manager.visible_to(user).exists()}  # type: ignore[attr-defined]
+
+
+def _socket(pattern: str) -> str:
+    """What the sockets' own tests prove: tests/unit/portal/test_live.py, tests/unit/consoles/."""
+    return "signed in; each topic is checked" if pattern == "ws/live" else "who holds a ticket (see the row of its URL)"
+
+
+def _who(names: set[str], subjects: dict[str, User | None]) -> str:
+    if SIGNED_OUT in names:
+        return SIGNED_OUT
+    if names == set(subjects) - {SIGNED_OUT}:
+        return "signed in"
+    return ", ".join(name for name in subjects if name in names) or "nobody"
+
+
+def write(rows: list[str]) -> None:
+    TABLE.write_text("what\tmethod\twho is let in\n" + "\n".join(rows) + "\n")
+
+
+assert settings.configured
