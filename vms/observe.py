@@ -61,7 +61,8 @@ def on_domain_events(host: Host, events: Sequence[DomainEvent]) -> bool:
     """Applies events of one host in their order, in one transaction.
 
     Returns:
-        True when the caller should read all of the host's domains: one was defined or undefined, or is unknown to us.
+        True when the caller should read all of the host's domains: one was defined or undefined, is unknown to us, or has
+        an error of a disk, whose reason the event does not carry.
     """
     ids = {event.uuid for event in events}
     with transaction.atomic():
@@ -70,7 +71,9 @@ def on_domain_events(host: Host, events: Sequence[DomainEvent]) -> bool:
         sync = False
         for event in events:
             vm = vms.get(event.uuid)
-            sync = sync or vm is None or event.kind in _SYNC_KINDS
+            # Only the domain itself tells a full disk from a broken one.
+            stuck = event.kind == "suspended" and event.detail == "ioerror"
+            sync = sync or vm is None or stuck or event.kind in _SYNC_KINDS
             if vm is not None and _apply_event(host, vm, event):
                 changed[event.uuid] = vm
         _write(changed.values())

@@ -6,7 +6,8 @@ import pytest
 from hosts.connect import link_of
 from hypervisor import domains
 from hypervisor.domain_state import DomainState
-from jobs.models import JobStatus
+from jobs.models import JobStatus, Lock
+from lab.node import LOCAL_POINT
 from portal.errors import NotPossible
 from storage.models import Disk, DiskContent
 from tests.build import make_disk
@@ -156,3 +157,27 @@ def test_run_once_boots_an_iso_that_is_gone_again_at_the_next_start(registered):
     act(registered, vm, "poweroff")
     act(registered, vm, "start")
     assert iso.path not in link.call(lambda connection: connection.lookupByUUIDString(str(vm.pk)).XMLDesc(0))
+
+
+@pytest.fixture
+def full_local_storage(registered):
+    """The local directories of both hosts, with 2 MiB each."""
+    nodes = registered.lab.nodes()
+    for node in nodes:
+        node._inside("mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", LOCAL_POINT)
+    yield nodes
+    for node in nodes:
+        node._inside("umount", LOCAL_POINT)
+
+
+def test_a_disk_for_which_there_is_no_space_fails_with_that_reason_and_leaves_nothing(registered, full_local_storage):
+    new = NewVm(name="big", cluster=registered.cluster, template=registered.template, memory_mib=128, storage_domain=registered.local)
+    vm, job = services.create(registered.admin, new)
+    job = registered.run(job)
+    assert job.status == JobStatus.FAILED
+    assert "No space left on device" in job.error
+    assert not VM.objects.filter(pk=vm.pk).exists()
+    assert set(Disk.objects.all()) == set(registered.template.disks.all())
+    for node in full_local_storage:
+        node._inside("sh", "-c", f'test -z "$(ls -A {LOCAL_POINT})"')  # raises when a file is left
+    assert not Lock.objects.exists()

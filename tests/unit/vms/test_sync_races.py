@@ -10,6 +10,7 @@ from events.models import Event
 from hypervisor.domain_state import DomainState
 from hypervisor.domain_xml import to_xml
 from hypervisor.domains import DomainRecord
+from hypervisor.events import DomainEvent
 from hypervisor.guests import AgentInfo
 from jobs.models import Job, JobStatus
 from portal.errors import NotPossible
@@ -136,3 +137,12 @@ def test_drift_that_vireo_cannot_take_over_stays_and_is_named(host):
     assert [entry["field"] for entry in accepted.drift] == ["video"]
     with pytest.raises(NotPossible, match="video"):
         services.accept_drift(user, accepted)
+
+
+def test_a_full_disk_is_told_from_a_broken_one_by_reading_the_domain(host):
+    vm = make_vm(host=host, status=VmStatus.UP)
+    event = DomainEvent(str(vm.pk), vm.name, "suspended", "ioerror", timezone.now())
+    assert observe.on_domain_event(host, event) is True
+    observe.sync_host(host, [replace(record(vm), state=DomainState.PAUSED, reason="no space")])
+    vm.refresh_from_db()
+    assert (vm.status, vm.status_reason) == (VmStatus.PAUSED, "no space left on the storage domain")
