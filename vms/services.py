@@ -50,6 +50,7 @@ _WORDS = {
 # Fields that a running domain cannot take: they wait for the next run.
 _NEXT_RUN_FIELDS = ("memory_mib", "vcpus", "firmware")
 _PLAIN_FIELDS = ("name", "description", "tags", "delete_protected")
+_SHOWN_FIELDS = frozenset({"name", "description", "tags"})  # those of them that stand in the domain's definition
 
 
 @dataclass(frozen=True)
@@ -285,24 +286,21 @@ def edit(user: User, vm: VM, changes: dict[str, Any]) -> tuple[VM, Job | None]:
     plain = _clean_plain(vm, {key: value for key, value in changes.items() if key in _PLAIN_FIELDS})
     hardware = {key: value for key, value in changes.items() if key in _NEXT_RUN_FIELDS}
     _check_hardware(*(hardware.get(field, getattr(vm, field)) for field in _NEXT_RUN_FIELDS))
-    waiting = {**vm.next_run, **hardware}
-    waiting = {key: value for key, value in waiting.items() if value != getattr(vm, key)}
     with transaction.atomic():
-        for key, value in plain.items():
+        vm.refresh_from_db(from_queryset=VM.objects.select_for_update())  # another's edit, and what a job did meanwhile
+        waiting = {key: value for key, value in {**vm.next_run, **hardware}.items() if value != getattr(vm, key)}
+        at_once = waiting if vm.status == VmStatus.DOWN and holder_of(vm) is None else {}
+        vm.next_run = {} if at_once else waiting
+        for key, value in {**plain, **at_once}.items():
             setattr(vm, key, value)
-        if vm.status == VmStatus.DOWN:
-            for key, value in waiting.items():
-                setattr(vm, key, value)
-            vm.next_run = {}
-        else:
-            vm.next_run = waiting
         vm.rev += 1
         try:
-            vm.save(update_fields=[*_PLAIN_FIELDS, *_NEXT_RUN_FIELDS, "next_run", "rev", "updated_at"])
+            vm.save(update_fields=[*plain, *at_once, "next_run", "rev", "updated_at"])
         except IntegrityError:
             raise FieldError("name", f"Cluster {vm.cluster.name} has a VM named {vm.name} already.") from None
         job = None
-        if vm.status == VmStatus.DOWN and vm.host_id is not None and (waiting or {"name", "description", "tags"} & set(plain)):
+        if vm.host_id is not None and (at_once or _SHOWN_FIELDS & set(plain)):
+            # A domain that runs takes its new definition at its next start.
             job = submit("vm.edit", user=user, target=vm, title=f"Edit {vm.name}")
         record("vm.edited", f"{vm.name}: {', '.join(sorted(changes)) or 'nothing'} changed", obj=vm, user=user, job=job)
         publish("vm", vm.pk, "changed", vm.rev, {"status": vm.status, "next_run": bool(vm.next_run)})
@@ -379,11 +377,13 @@ def accept_drift(user: User, vm: VM) -> VM:
     if not found:
         names = ", ".join(entry["field"] for entry in rest) or "nothing differs"
         raise NotPossible(f"This cannot be taken over into {vm.name}: {names}. Revert it, or leave it.")
-    for key, value in found.items():
-        setattr(vm, key, int(value))
-    _check_hardware(vm.memory_mib, vm.vcpus, vm.firmware)
-    vm.drift, vm.rev = rest, vm.rev + 1
-    vm.save(update_fields=[*found, "drift", "rev"])
+    with transaction.atomic():
+        vm.refresh_from_db(from_queryset=VM.objects.select_for_update())
+        for key, value in found.items():
+            setattr(vm, key, int(value))
+        _check_hardware(vm.memory_mib, vm.vcpus, vm.firmware)
+        vm.drift, vm.rev = rest, vm.rev + 1
+        vm.save(update_fields=[*found, "drift", "rev"])
     record("vm.drift_accepted", f"{', '.join(found)} of {vm.name}, changed outside of Vireo, accepted", obj=vm, user=user)
     publish("vm", vm.pk, "changed", vm.rev)
     return vm

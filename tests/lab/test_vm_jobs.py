@@ -89,7 +89,8 @@ def test_started_paused_it_waits_and_an_impossible_action_is_refused_with_the_re
 def test_memory_of_a_running_vm_waits_for_its_next_run(registered):
     vm = create(registered, start=True)
     vm, job = services.edit(registered.admin, vm, {"memory_mib": 160, "description": "bigger"})
-    assert (job, vm.next_run, vm.memory_mib) == (None, {"memory_mib": 160}, 128)
+    assert (vm.next_run, vm.memory_mib) == ({"memory_mib": 160}, 128)
+    assert registered.run(job).status == JobStatus.SUCCEEDED, "the description stands in the definition at once"
     act(registered, vm, "poweroff")
     act(registered, vm, "start")
     assert (vm.memory_mib, vm.next_run) == (160, {})

@@ -181,3 +181,14 @@ def test_a_disk_for_which_there_is_no_space_fails_with_that_reason_and_leaves_no
     for node in full_local_storage:
         node._inside("sh", "-c", f'test -z "$(ls -A {LOCAL_POINT})"')  # raises when a file is left
     assert not Lock.objects.exists()
+
+
+def test_a_running_vm_that_is_renamed_shows_no_drift_and_keeps_its_domain(registered):
+    vm = create(registered, start=True)
+    vm, job = services.edit(registered.admin, vm, {"name": "shop-01", "tags": ["a"], "memory_mib": 160})
+    assert registered.run(job).status == JobStatus.SUCCEEDED
+    sync(vm)
+    assert (vm.drift, vm.next_run, state(vm)) == ([], {"memory_mib": 160}, DomainState.RUNNING)
+    xml = domains.get(link_of(vm.host), str(vm.pk)).xml
+    assert "<title>shop-01</title>" in xml
+    assert "<name>web-01</name>" in xml

@@ -133,3 +133,19 @@ def test_no_template_is_made_of_a_vm_without_disks_of_ours(admin, cluster):
     attach(vm, make_disk(domain=None, path="/foreign.img"))
     with pytest.raises(NotPossible, match="nothing to make a template of"):
         services.make_template(admin, vm, "golden")
+
+
+def test_two_edits_at_once_both_count(admin, cluster):
+    vm = make_vm(cluster=cluster, status="up", memory_mib=128, vcpus=1)
+    stale = VM.objects.get(pk=vm.pk)
+    services.edit(admin, vm, {"memory_mib": 256})
+    services.edit(admin, stale, {"vcpus": 2, "delete_protected": True})
+    vm.refresh_from_db()
+    assert (vm.next_run, vm.delete_protected) == ({"memory_mib": 256, "vcpus": 2}, True)
+
+
+def test_hardware_that_is_changed_while_a_job_works_on_the_vm_waits_for_its_next_run(admin, cluster):
+    vm = make_vm(cluster=cluster, host=make_host(cluster=cluster), memory_mib=128)
+    services.act(admin, vm, "start")
+    vm, job = services.edit(admin, vm, {"memory_mib": 256})
+    assert (job, vm.memory_mib, vm.next_run) == (None, 128, {"memory_mib": 256})

@@ -255,7 +255,7 @@ def test_a_running_vm_keeps_its_hardware_until_its_next_run(admin):
     vm = make_vm(host=make_host(), status=VmStatus.UP, memory_mib=512)
     vm, job = services.edit(admin, vm, {"memory_mib": 1024, "vcpus": 1, "description": "now"})
     vm.refresh_from_db()
-    assert (job, vm.memory_mib, vm.next_run, vm.description) == (None, 512, {"memory_mib": 1024}, "now")
+    assert (job.kind, vm.memory_mib, vm.next_run, vm.description) == ("vm.edit", 512, {"memory_mib": 1024}, "now")
     vm, _job = services.edit(admin, vm, {"vcpus": 2})
     assert vm.next_run == {"memory_mib": 1024, "vcpus": 2}
     vm, _job = services.edit(admin, vm, {"memory_mib": 512, "vcpus": 1})
