@@ -47,7 +47,10 @@ class Socket:
         return (await self._app.receive_output(seconds))["type"] == "websocket.accept"
 
     async def say(self, **message: Any) -> None:
-        await self._app.send_input({"type": "websocket.receive", "text": json.dumps(message)})
+        await self.say_raw(json.dumps(message))
+
+    async def say_raw(self, text: str) -> None:
+        await self._app.send_input({"type": "websocket.receive", "text": text})
 
     async def send(self, data: bytes) -> None:
         await self._app.send_input({"type": "websocket.receive", "bytes": data})
@@ -106,6 +109,13 @@ class Browser:
         return answer.json()["ticket"]
 
     def socket(self, vm: VM, kind: str = "vnc", origin: str = "http://localhost") -> Socket:
+        return self._socket(f"/ws/vms/{vm.pk}/{kind}", origin)
+
+    def live(self, origin: str = "http://localhost") -> Socket:
+        """The socket of a page."""
+        return self._socket("/ws/live", origin)
+
+    def _socket(self, path: str, origin: str) -> Socket:
         cookie = f"vireo_session={self.client.cookies['vireo_session'].value}"
         headers = [(b"origin", origin.encode()), (b"cookie", cookie.encode()), (b"host", b"localhost")]
-        return Socket(f"/ws/vms/{vm.pk}/{kind}", headers)
+        return Socket(path, headers)
