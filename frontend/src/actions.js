@@ -10,6 +10,7 @@ document.addEventListener("submit", async (event) => {
   if (form.dataset.busy) return; // a second click on the same button
   if (form.dataset.confirm && !(await confirmed(form))) return;
   form.dataset.busy = "1";
+  form.closest("details[open].v-menu")?.removeAttribute("open");
   const button = /** @type {HTMLButtonElement | null} */ (event.submitter ?? form.querySelector("button"));
   button?.setAttribute("aria-busy", "true");
   try {
@@ -20,7 +21,6 @@ document.addEventListener("submit", async (event) => {
   } finally {
     delete form.dataset.busy;
     button?.removeAttribute("aria-busy");
-    form.closest("details[open].v-menu")?.removeAttribute("open");
   }
 });
 

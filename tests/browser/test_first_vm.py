@@ -18,6 +18,7 @@ def status(page: Page, word: str, seconds: float = 45) -> None:
 
 def menu(page: Page, action: str) -> None:
     """Chooses an action of the VM's menu, and says yes where it asks."""
+    expect(page.locator("#vm-head details[open]")).to_have_count(0)
     page.locator("#vm-head summary").click()
     page.locator("#vm-head .v-menu-panel").get_by_role("button", name=action, exact=True).click()
     dialog = page.locator("#confirm[open]")
