@@ -18,6 +18,9 @@ ADOPTED_FIELDS = frozenset({"memory_mib", "vcpus"})
 # What `vms.services.accept_drift` can take over into the VM.
 ACCEPTABLE = frozenset({"memory_mib", "vcpus"})
 
+# VMs that are loaded at once; SQLite takes no expression of a thousand parts.
+BATCH = 200
+
 # Per host and domain: the definition that was compared last, and the age of the row that it was compared with.
 _compared: dict[UUID, dict[str, tuple[int, datetime]]] = {}
 
@@ -38,6 +41,11 @@ def unseen(host: Host, pairs: Sequence[Pair]) -> list[Pair]:
 
 def compare(host: Host, pairs: Sequence[Pair]) -> Iterator[tuple[VM, tuple[Difference, ...]]]:
     """Each VM with how its domain's definition differs from what was asked for."""
+    for start in range(0, len(pairs), BATCH):
+        yield from _compare(host, pairs[start : start + BATCH])
+
+
+def _compare(host: Host, pairs: Sequence[Pair]) -> Iterator[tuple[VM, tuple[Difference, ...]]]:
     rows = VM.objects.select_related("host", "cluster", "owner").prefetch_related("attachments__disk", "nics__network")
     full = {str(vm.pk): vm for vm in rows.filter(pk__in=[vm.pk for vm, _record in pairs])}
     for pair in pairs:

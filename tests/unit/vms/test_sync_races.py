@@ -15,7 +15,7 @@ from hypervisor.guests import AgentInfo
 from jobs.models import Job, JobStatus
 from portal.errors import NotPossible
 from tests.build import make_host, make_user, make_vm
-from vms import observe, services
+from vms import drift, observe, services
 from vms.models import VM, VmOrigin, VmStatus
 from vms.spec import build_spec
 
@@ -146,3 +146,10 @@ def test_a_full_disk_is_told_from_a_broken_one_by_reading_the_domain(host):
     observe.sync_host(host, [replace(record(vm), state=DomainState.PAUSED, reason="no space")])
     vm.refresh_from_db()
     assert (vm.status, vm.status_reason) == (VmStatus.PAUSED, "no space left on the storage domain")
+
+
+def test_many_domains_are_compared_a_few_at_a_time(host, monkeypatch):
+    monkeypatch.setattr(drift, "BATCH", 2)
+    vms = [make_vm(host=host, memory_mib=128) for _ in range(5)]
+    observe.sync_host(host, [record(vm, changed(vm, memory_mib=256)) for vm in vms])
+    assert [len(vm.drift) for vm in VM.objects.all()] == [1] * 5
