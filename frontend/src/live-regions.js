@@ -73,4 +73,6 @@ live.addEventListener("change", (event) => {
   if (concerns(/** @type {CustomEvent} */ (event).detail)) schedule();
 });
 live.addEventListener("refetch", schedule);
+// What changed between the making of the page and its subscription was told to nobody.
+live.addEventListener("subscribed", schedule, { once: true });
 subscribe();
