@@ -95,7 +95,16 @@ class _Bench:
         self._run("redis-server", "--port", "0", "--unixsocket", str(self.var / "run/redis.sock"), "--save", "", "--dir", str(self.var))
         self._python("manage.py", "migrate", "-v0")
         self.session = self._python("-c", _ROWS, str(HOSTS), str(DOMAINS)).split()[-1]
-        options = "--loop uvloop --http httptools --log-level error --ws portal.websocket_protocol:FrugalWebSocketProtocol".split()
+        options = [
+            "--loop",
+            "uvloop",
+            "--http",
+            "httptools",
+            "--log-level",
+            "error",
+            "--ws",
+            "portal.websocket_protocol:FrugalWebSocketProtocol",
+        ]
         self._run(sys.executable, "-m", "uvicorn", "portal.asgi:application", "--port", str(self.port), "--no-access-log", *options)
         self._driver = self._run(sys.executable, "-m", "bench.event_driver")
         assert self._answer() == [["ready"]]
