@@ -24,6 +24,12 @@ def menu(page: Page, action: str) -> None:
     dialog = page.locator("#confirm[open]")
     if action in ("Power off", "Reset"):
         dialog.get_by_role("button", name=action).click()
+    done(page, action)
+
+
+def done(page: Page, action: str) -> None:
+    """The toast that says that the job ended: until then the VM is busy, and another action is refused."""
+    expect(page.get_by_text(f"{action} first: done.")).to_be_visible(timeout=30_000)
 
 
 def pixels(page: Page) -> bytes:
@@ -63,6 +69,7 @@ def test_from_sign_in_to_a_console_and_back_in_two_browsers(stack: Stack, open_p
     for each in (page, other):
         status(each, "paused")
     page.locator("#vm-head").get_by_role("button", name="Resume").click()
+    done(page, "Resume")
     for each in (page, other):
         status(each, "up")
     page.screenshot(path=_shot("vm.png"))
