@@ -145,7 +145,7 @@ def _seeing(kind: str, world: World, subjects: dict[str, User | None]) -> set[st
 
 
 def _socket(pattern: str) -> str:
-    """What the sockets' own tests prove: tests/unit/portal/test_live.py, tests/unit/consoles/."""
+    """What the sockets' own tests prove: tests/unit/portal/test_live_socket.py, tests/unit/consoles/."""
     return "signed in; each topic is checked" if pattern == "ws/live" else "who holds a ticket (see the row of its URL)"
 
 
