@@ -55,9 +55,16 @@ def named(prefix: str) -> list[str]:
 
 
 def command_of(pid: int) -> str:
-    """The short name of a process, empty when it has ended (a zombie has)."""
+    """The short name of a process, empty when it has ended: a zombie has, once no thread of it still holds its files."""
     name, state = _stat(pid)
-    return "" if state in ("Z", "X") else name
+    return "" if state in ("Z", "X") and _threads(pid) <= 1 else name
+
+
+def _threads(pid: int) -> int:
+    try:
+        return len(os.listdir(f"/proc/{pid}/task"))
+    except OSError:
+        return 0
 
 
 def is_stopped(pid: int) -> bool:

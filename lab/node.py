@@ -258,8 +258,13 @@ class Node:
         deadline = time.monotonic() + START_SECONDS
         while (answer := run("timeout", "3", "virsh", "-q", "-c", self.uri, "hostname", check=False)).returncode:
             if time.monotonic() > deadline:
-                raise LabError(f"{self.name}: libvirtd does not answer: {answer.stderr.strip()}; see {self.root / 'log'}")
+                raise LabError(f"{self.name}: libvirtd does not answer: {answer.stderr.strip()}\n{self._last_words()}")
             time.sleep(0.05)
+
+    def _last_words(self) -> str:
+        """The end of libvirtd's own log."""
+        log = self.root / "log" / "libvirtd.log"
+        return log.read_text(errors="replace")[-1500:] if log.exists() else f"There is no log in {log.parent}."
 
     def stop_libvirtd(self) -> None:
         """An orderly end: the guests run on."""

@@ -1,4 +1,4 @@
-"""When to ask which guest's agent: soon after it connects, then every half minute; a silent one ever more rarely."""
+"""When to ask which guest's agent: often after it connects, when addresses come one by one, then every half minute; a silent one rarely."""
 
 import threading
 import time
@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 
 from hypervisor.guests import AgentInfo
 
+SOON_SECONDS = 2.0
 EVERY_SECONDS = 30.0
 RAREST_SECONDS = 300.0
 FIRST_SECONDS = 3.0  # after a guest is first seen to run: by then it has its row
@@ -71,7 +72,8 @@ class AgentRounds:
         with self._lock:
             if uuid not in self._due:
                 return False  # it ended meanwhile
-            pause = EVERY_SECONDS if info else min(RAREST_SECONDS, 2 * self._pause.get(uuid, EVERY_SECONDS / 2))
+            before_that = self._pause.get(uuid, SOON_SECONDS / 2)
+            pause = min(EVERY_SECONDS, 2 * before_that) if info else min(RAREST_SECONDS, max(EVERY_SECONDS, 2 * before_that))
             self._pause[uuid], self._due[uuid] = pause, now + pause
             before, told_at = self._told.get(uuid, (None, 0.0))
             if info is None or (info == before and now < told_at + AGAIN_SECONDS):

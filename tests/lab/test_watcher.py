@@ -1,9 +1,11 @@
 """The watcher as a process, on real hosts: what happens there reaches the rows, and one bad host troubles nobody else."""
 
+import subprocess
 import uuid
 
 import libvirt
 import pytest
+import redis
 
 from hosts.models import Host, HostStatus, WatchLease
 from metrics import live
@@ -67,19 +69,96 @@ def test_numbers_flow_for_a_running_vm(watched):
     assert live.latest([f"host:{vm.host_id}"])
 
 
-def test_a_host_that_never_answers_turns_non_responsive_and_delays_nobody(watched):
+def test_what_the_guest_says_of_itself_shows(watched):
     vm = create(watched, start=True)
-    other = next(host for host in watched.hosts if host.pk != vm.host_id)
-    until(lambda: live.latest([f"host:{other.pk}"]), 20, "numbers of the other host")
-    watched.lab.freeze_libvirtd(vm.host.name)
-    until(lambda: Host.objects.get(pk=vm.host_id).status == HostStatus.NON_RESPONSIVE, 40, "the frozen host to be non_responsive")
-    assert status(vm) == VmStatus.UNKNOWN
-    at = live.latest([f"host:{other.pk}"])[f"host:{other.pk}"]["at"]
-    until(lambda: live.latest([f"host:{other.pk}"])[f"host:{other.pk}"]["at"] > at, 8, "numbers of the other host to go on")
-    assert Host.objects.get(pk=other.pk).status == HostStatus.UP
-    watched.lab.thaw_libvirtd(vm.host.name)
-    until(lambda: Host.objects.get(pk=vm.host_id).status == HostStatus.UP, 40, "the thawed host to be up")
-    until(lambda: status(vm) in (VmStatus.UP, VmStatus.POWERING_UP), 20, "its VM to be known again")
+    until(lambda: VM.objects.get(pk=vm.pk).guest_addresses, 60, "the guest's addresses")
+    assert VM.objects.get(pk=vm.pk).guest_hostname == "tiny"
+
+
+def running_by_hand(watched, host):
+    """A domain started with virsh, adopted; it has no disk, so it costs nothing."""
+    key = str(uuid.uuid4())
+    connection = virsh(host, watched.lab)
+    domain = connection.defineXML(FOREIGN.format(name=f"on-{host.name}", uuid=key))
+    domain.create()
+    vm = until(lambda: VM.objects.filter(pk=key, status__in=(VmStatus.UP, VmStatus.POWERING_UP)).first(), 15, "it to be adopted")
+    return vm, connection, domain
+
+
+def numbers_of(host):
+    return live.latest([f"host:{host.pk}"]).get(f"host:{host.pk}", {"at": 0.0})["at"]
+
+
+@pytest.mark.parametrize(("breaks", "heals"), [("freeze_libvirtd", "thaw_libvirtd"), ("cut_host", "heal_host")])
+def test_a_host_that_does_not_answer_turns_non_responsive_alone(watched, breaks, heals):
+    bad, good = watched.hosts
+    lost_vm, lost_connection, _domain = running_by_hand(watched, bad)
+    lost_connection.close()
+    vm, connection, domain = running_by_hand(watched, good)
+    until(lambda: numbers_of(good) and numbers_of(bad), 20, "numbers of both hosts")
+    getattr(watched.lab, breaks)(bad.name)
+
+    for verb, becomes in ((domain.suspend, VmStatus.PAUSED), (domain.resume, VmStatus.UP), (domain.suspend, VmStatus.PAUSED)):
+        verb()
+        until(lambda: status(vm) == becomes, 2, f"the good host's VM to be {becomes} while the other host hangs")
+    at = numbers_of(good)
+    until(lambda: numbers_of(good) > at, 4, "the good host's numbers to go on while the other host hangs")
+
+    until(lambda: Host.objects.get(pk=bad.pk).status == HostStatus.NON_RESPONSIVE, 30, "the bad host to be non_responsive")
+    until(lambda: status(lost_vm) == VmStatus.UNKNOWN, 5, "its VM to be unknown")
+    assert (Host.objects.get(pk=good.pk).status, status(vm)) == (HostStatus.UP, VmStatus.PAUSED)
+    assert WatchLease.objects.count() == 2, "the watcher kept both leases"
+
+    getattr(watched.lab, heals)(bad.name)
+    until(lambda: Host.objects.get(pk=bad.pk).status == HostStatus.UP, 40, "the healed host to be up")
+    until(lambda: status(lost_vm) == VmStatus.UP, 20, "its VM to be known again")
+    connection.close()
+
+
+def test_libvirtd_that_restarts_is_heard_again(watched):
+    host = watched.hosts[0]
+    vm, connection, _domain = running_by_hand(watched, host)
+    connection.close()
+    watched.lab.stop_libvirtd(host.name)
+    until(lambda: status(vm) == VmStatus.UNKNOWN, 20, "the VM of a host without libvirtd to be unknown")
+    watched.lab.start_libvirtd(host.name)
+    until(lambda: status(vm) == VmStatus.UP, 40, "its VM, which ran on, to be up")
+    connection = virsh(host, watched.lab)
+    connection.lookupByUUIDString(str(vm.pk)).suspend()
+    until(lambda: status(vm) == VmStatus.PAUSED, 5, "events to be heard again")
+    connection.close()
+
+
+def test_a_redis_that_goes_and_comes_back_empty_stops_nothing(registered, tmp_path):
+    url, good = f"unix://{tmp_path / 'redis.sock'}", registered.hosts[0]
+
+    def start_redis():
+        command = ["redis-server", "--port", "0", "--unixsocket", str(tmp_path / "redis.sock"), "--save", "", "--dir", str(tmp_path)]
+        return subprocess.Popen(command, stdout=subprocess.DEVNULL)
+
+    def numbers():
+        try:
+            with redis.Redis.from_url(url) as client:
+                return len(client.keys("vireo:ring:host:*"))
+        except redis.RedisError:
+            return 0
+
+    server = start_redis()
+    try:
+        with watcher(REDIS_URL=url) as process:
+            until(lambda: numbers() == 2, 30, "numbers of both hosts")
+            server.kill()
+            server.wait(10)
+            vm, connection, domain = running_by_hand(registered, good)
+            domain.suspend()
+            until(lambda: status(vm) == VmStatus.PAUSED, 5, "events to reach the rows without Redis")
+            connection.close()
+            server = start_redis()
+            until(lambda: numbers() == 2, 20, "numbers to come again")
+            assert process.poll() is None
+    finally:
+        server.kill()
+        server.wait(10)
 
 
 def test_a_second_watcher_takes_over_within_ten_seconds_of_the_firsts_death(registered):

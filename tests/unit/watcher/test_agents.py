@@ -51,9 +51,11 @@ def ask_for(clock, guest, seconds):
             guest.rounds.round()
 
 
-def test_a_guest_is_asked_every_half_minute_and_told_about_when_it_says_something_new(clock, guest):
-    ask_for(clock, guest, 63)
-    assert guest.asked == 3 and guest.told == [WEB]
+def test_a_guest_is_asked_often_at_first_then_every_half_minute_and_told_about_when_it_says_something_new(clock, guest):
+    ask_for(clock, guest, 10)
+    assert guest.asked == 3
+    ask_for(clock, guest, 90)
+    assert guest.asked == 6 + 1 and guest.told == [WEB]
     guest.info = AgentInfo("web", "Linux", ("192.0.2.10",))
     ask_for(clock, guest, 30)
     assert guest.told == [WEB, guest.info]
