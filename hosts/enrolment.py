@@ -64,8 +64,8 @@ def issue(user: User, host: Host, base_url: str) -> Command:
     # on the way can change what root runs.
     pinned = hashlib.sha256(script(enrolment).encode()).hexdigest()
     text = (
-        f'f=$(mktemp) && curl -fsS {shlex.quote(url + "/script.sh")} -o "$f" && echo "{pinned}  $f" | sha256sum -c --quiet - '
-        f'&& VIREO_TOKEN={shlex.quote(token)} bash "$f"; rm -f "$f"'
+        f'(f=$(mktemp) && trap \'rm -f "$f"\' EXIT && curl -fsS {shlex.quote(url + "/script.sh")} -o "$f" '
+        f'&& echo "{pinned}  $f" | sha256sum -c --quiet - && VIREO_TOKEN={shlex.quote(token)} bash "$f")'
     )
     return Command(text, expires_at)
 
