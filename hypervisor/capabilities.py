@@ -180,8 +180,17 @@ def _read(connection: libvirt.virConnect) -> HostCapabilities:
         manufacturer=system("manufacturer"),
         product=system("product"),
         serial=system("serial"),
-        features=_FEATURES.get(driver, frozenset({"metadata"})),
+        features=_FEATURES.get(driver, frozenset({"metadata"})) | _asked_features(connection),
     )
+
+
+def _asked_features(connection: libvirt.virConnect) -> frozenset[str]:
+    """What depends on how the host's hypervisor was built, so that only its libvirt can tell."""
+    domain = _element(_ask(lambda: connection.getDomainCapabilities(None, None, None, None, 0), ""), "domainCapabilities")
+    channels = {(value.text or "").strip() for value in domain.findall("devices/channel/enum[@name='type']/value")}
+    # Since 8.4 libvirt drives QEMU's own clipboard channel; 9.0 does not list it, but SPICE's, which is built from the same headers.
+    knows = _ask(connection.getLibVersion, 0) >= 8_004_000 and _ask(connection.getVersion, 0) >= 6_001_000
+    return frozenset({"clipboard"} if "qemu-vdagent" in channels or (knows and "spicevmc" in channels) else ())
 
 
 _KINDS = {"net": "net", "storage": "storage", "pci": "pci", "usb_device": "usb_device"}

@@ -7,6 +7,7 @@ from .xmltools import add, render
 
 NAMESPACE = "urn:vireo:domain:1"
 NAMESPACE_PREFIX = "vireo"
+CLIPBOARD_CHANNEL = "com.redhat.spice.0"  # the port that spice-vdagent looks for
 
 
 def metadata_element(metadata: Metadata, namespace: str = NAMESPACE) -> etree._Element:

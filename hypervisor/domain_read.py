@@ -4,7 +4,7 @@ from dataclasses import dataclass, fields
 
 from lxml import etree
 
-from .domain_devices import NAMESPACE
+from .domain_devices import CLIPBOARD_CHANNEL, NAMESPACE
 from .spec import DiskSpec, DomainSpec, GraphicsSpec, Metadata, NicSpec
 from .xmltools import attribute, number, parse, size, text
 
@@ -62,6 +62,7 @@ def from_xml(xml: str) -> DomainSpec:
         graphics=next((_graphics(each) for each in devices.findall("graphics") if each.get("type") == "vnc"), None),
         serial=devices.find("serial") is not None,
         agent=devices.find("channel/target[@name='org.qemu.guest_agent.0']") is not None,
+        clipboard=devices.find(f"channel[@type='qemu-vdagent']/target[@name='{CLIPBOARD_CHANNEL}']") is not None,
         rng=devices.find("rng") is not None,
         balloon=attribute(devices, "memballoon", "model", "none") != "none",
         video=_video(devices),
@@ -158,8 +159,8 @@ def drift(wanted: DomainSpec, found: DomainSpec) -> tuple[Difference, ...]:
         elif field.name == "metadata":
             if ours.vm_id != theirs.vm_id:
                 differences.append(Difference("metadata.vm_id", ours.vm_id, theirs.vm_id))
-        elif field.name == "cpu_model" and wanted.cpu_mode != "custom":
-            continue
+        elif field.name == "clipboard" or (field.name == "cpu_model" and wanted.cpu_mode != "custom"):
+            continue  # the first depends on what the host's QEMU was built with, not on what was asked for
         elif not _same(field.name, ours, theirs):
             differences.append(Difference(field.name, _show(ours), _show(theirs)))
     return tuple(differences)

@@ -6,7 +6,7 @@
 from lxml import etree
 
 from .domain_amend import amend_xml
-from .domain_devices import add_disk, add_graphics, add_nic, metadata_element, set_memory, set_vcpus
+from .domain_devices import CLIPBOARD_CHANNEL, add_disk, add_graphics, add_nic, metadata_element, set_memory, set_vcpus
 from .domain_read import Difference, drift, from_xml
 from .spec import DomainSpec
 from .xmltools import add, render
@@ -124,6 +124,11 @@ def _add_devices(root: etree._Element, spec: DomainSpec) -> None:
     if spec.agent:
         channel = add(devices, "channel", type="unix")
         add(channel, "target", type="virtio", name="org.qemu.guest_agent.0")
+    if spec.clipboard:
+        channel = add(devices, "channel", type="qemu-vdagent")
+        source = add(channel, "source")
+        add(source, "clipboard", copypaste="yes")
+        add(channel, "target", type="virtio", name=CLIPBOARD_CHANNEL)
     if spec.tablet:
         add(devices, "input", type="tablet", bus="usb")
     if spec.graphics:
@@ -147,12 +152,12 @@ def _add_controllers(devices: etree._Element, spec: DomainSpec) -> None:
     if "q35" in spec.machine:
         # Each of these takes a port: libvirt fills those that are there before it adds any, so spare ones must come on top.
         used = len(spec.nics) + sum(disk.bus == "virtio" for disk in spec.disks)
-        used += scsi + spec.agent + spec.tablet + spec.balloon + spec.rng
+        used += scsi + (spec.agent or spec.clipboard) + spec.tablet + spec.balloon + spec.rng
         add(devices, "controller", type="pci", index=0, model="pcie-root")
         for index in range(1, used + SPARE_ROOT_PORTS + 1):
             add(devices, "controller", type="pci", index=index, model="pcie-root-port")
     add(devices, "controller", type="usb", index=0, model="qemu-xhci" if spec.tablet else "none")
     if scsi:
         add(devices, "controller", type="scsi", index=0, model="virtio-scsi")
-    if spec.agent:
+    if spec.agent or spec.clipboard:
         add(devices, "controller", type="virtio-serial", index=0)

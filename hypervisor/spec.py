@@ -98,6 +98,7 @@ class DomainSpec:
         graphics: None: no display.
         serial: a serial console.
         agent: a channel for qemu-guest-agent.
+        clipboard: a channel for spice-vdagent, which shares the guest's clipboard with the display's viewers.
         video: "virtio", "vga", or "" for none.
         watchdog: action ("reset", "poweroff", "pause", "none"), "" for no watchdog.
     """
@@ -128,6 +129,7 @@ class DomainSpec:
     graphics: GraphicsSpec | None = GraphicsSpec()
     serial: bool = True
     agent: bool = True
+    clipboard: bool = False
     rng: bool = True
     balloon: bool = True
     video: str = "virtio"

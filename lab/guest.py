@@ -1,7 +1,7 @@
 """The tiny guest: Debian's cloud kernel and a busybox initrd on a bootable 64 MiB disk.
 
-It prints to screen and serial console, gets an address by DHCP, runs QEMU's guest agent and answers ACPI power-off; a
-login-less shell waits on both consoles. Built from Debian packages that are unpacked, never installed, without a mount or
+It prints to screen and serial console, gets an address by DHCP, runs QEMU's guest agent, shares its
+clipboard and answers ACPI power-off; a login-less shell waits on both consoles. Built from Debian packages that are unpacked, never installed, without a mount or
 a loop device: `syslinux` writes into the FAT file system of the image.
 """
 
@@ -22,7 +22,7 @@ MODULES = (
 PARTITION_SECTOR = 2048
 SECTOR_BYTES = 512
 DISK_MIB = 64
-RECIPE = "1"  # raise it when the image must be built again
+RECIPE = "2"  # raise it when the image must be built again
 
 INIT = """#!/bin/sh
 export PATH=/bin:/sbin:/usr/bin:/usr/sbin HOME=/root TERM=linux
@@ -44,6 +44,7 @@ acpid -f -c /etc/acpi -l /run/acpid.log -p /run/acpid.pid &
 port=$(ls -d /sys/class/virtio-ports/*/name 2>/dev/null | while read file; do
   [ "$(cat $file)" = org.qemu.guest_agent.0 ] && basename $(dirname $file); done)
 [ -n "$port" ] && qemu-ga -m virtio-serial -p /dev/$port -t /run -d
+/etc/clipboard.sh &
 if [ -e /sys/class/net/eth0 ]; then
   ip link set eth0 up
   (udhcpc -i eth0 -s /etc/udhcpc.sh -q -t 20 -T 1 >/dev/null 2>&1
@@ -61,6 +62,40 @@ case "$1" in
     [ -n "$router" ] && ip route replace default via $router ;;
 esac
 """
+# The guest's end of the clipboard, in the words of spice's vd_agent.h; `clip TEXT` puts a text on it.
+CLIPBOARD = r"""#!/bin/sh
+export PATH=/bin:/sbin:/usr/bin:/usr/sbin
+port=$(ls -d /sys/class/virtio-ports/*/name 2>/dev/null | while read file; do
+  [ "$(cat $file)" = com.redhat.spice.0 ] && basename $(dirname $file); done)
+[ -n "$port" ] || exit 0
+CLIPBOARD=4 CAPABILITIES=6 GRAB=7 REQUEST=8 UTF8=1
+u32() { printf "\\$(printf %03o $(($1 & 255)))\\$(printf %03o $(($1 >> 8 & 255)))\\000\\000"; }
+number() { dd bs=4 count=1 <&3 2>/dev/null | od -An -tu4 | tr -d ' '; }
+send() {  # message type, file with its data
+  size=$(wc -c < $2)
+  { u32 1; u32 $((20 + size)); u32 1; u32 $1; u32 0; u32 0; u32 $size; cat $2; } > $2.out
+  cat $2.out >&3
+}
+text() { u32 $UTF8 > /run/$1; [ -z "$2" ] || cat $2 >> /run/$1; }
+exec 3<>/dev/$port
+touch /run/clipboard
+mkfifo /run/clip
+{ u32 0; u32 32; } > /run/caps  # bit 5: a text is sent only when it is asked for
+send $CAPABILITIES /run/caps
+while :; do copied=$(cat /run/clip); printf %s "$copied" > /run/clipboard; text grab; send $GRAB /run/grab; done &
+while :; do
+  number >/dev/null; size=$(number); number >/dev/null
+  kind=$(number); number >/dev/null; number >/dev/null; number >/dev/null
+  [ -n "$kind" ] || exit 0
+  dd bs=$((size - 20)) count=1 <&3 2>/dev/null > /run/data
+  case $kind in
+    $GRAB) text request; send $REQUEST /run/request ;;
+    $REQUEST) text answer /run/clipboard; send $CLIPBOARD /run/answer ;;
+    $CLIPBOARD) tail -c +5 /run/data | tr -d '\000' > /run/clipboard ;;  # QEMU ends it with a NUL
+  esac
+done
+"""
+CLIP = '#!/bin/sh\nprintf %s "$*" > /run/clip\n'
 POWER_OFF = "#!/bin/sh\nsync\npoweroff -f\n"
 SYSLINUX = "DEFAULT linux\nPROMPT 0\nTIMEOUT 0\nLABEL linux\n  KERNEL /vmlinuz\n  INITRD /initrd\n  APPEND console=ttyS0 console=tty0\n"
 
@@ -94,7 +129,7 @@ def _kernel_package() -> str:
 
 def build(cache: Path) -> GuestImage:
     """The guest from the cache, or built into it (a few seconds and 30 MB of packages). Raises GuestNotBuilt."""
-    recipe = hashlib.sha256("".join([RECIPE, INIT, DHCP_SCRIPT, POWER_OFF, SYSLINUX, *MODULES]).encode()).hexdigest()[:12]
+    recipe = hashlib.sha256("".join([RECIPE, INIT, DHCP_SCRIPT, CLIPBOARD, CLIP, POWER_OFF, SYSLINUX, *MODULES]).encode()).hexdigest()[:12]
     target = cache / "guest" / recipe
     image = GuestImage(target / "disk.qcow2", target / "vmlinuz", target / "initrd")
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -139,7 +174,13 @@ def _make_initrd(root: Path, kernel_root: Path, agent_root: Path, target: Path) 
     found = {module.stem: module for module in kernel_root.rglob("*.ko")}
     for number, name in enumerate(MODULES):
         shutil.copy(found[name], root / "modules" / f"{number:02}-{name}.ko")
-    scripts = {"init": INIT, "etc/udhcpc.sh": DHCP_SCRIPT, "etc/acpi/PWRF/00000080": POWER_OFF}
+    scripts = {
+        "init": INIT,
+        "etc/udhcpc.sh": DHCP_SCRIPT,
+        "etc/acpi/PWRF/00000080": POWER_OFF,
+        "etc/clipboard.sh": CLIPBOARD,
+        "bin/clip": CLIP,
+    }
     for path, text in scripts.items():
         (root / path).write_text(text)
         (root / path).chmod(0o755)

@@ -66,6 +66,7 @@ def build_spec(vm: VM, attachments: Sequence[DiskAttachment] | None = None, nics
         cmdline=vm.cmdline,
         disks=tuple(_disk(attachment) for attachment in found_attachments),
         nics=tuple(_nic(nic) for nic in found_nics),
+        clipboard=vm.host is not None and "clipboard" in vm.host.capabilities.get("features", ()),
         graphics=GraphicsSpec(password=decrypt(vm.display_secret)),
         metadata=Metadata(vm_id=str(vm.pk), owner=vm.owner.username if vm.owner else "", tags=tuple(vm.tags)),
     )

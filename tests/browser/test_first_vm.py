@@ -1,12 +1,18 @@
 """The main job: from sign-in to a running VM whose console one types into, seen in two browsers at once."""
 
+import base64
+import json
 import re
+import subprocess
 from pathlib import Path
 
+import libvirt
+import libvirt_qemu
 import pytest
 from playwright.sync_api import Page, expect
 
 from tests.stack import ROOT, Stack
+from tests.waiting import until
 
 SCREENSHOTS = ROOT / "docs" / "screenshots"
 
@@ -104,19 +110,56 @@ def _shot(name: str) -> Path:
     return SCREENSHOTS / name
 
 
-def test_a_change_made_with_virsh_shows_without_a_reload(stack: Stack, open_page):
-    import subprocess
+def uri_of(stack: Stack, vm) -> str:
+    """How virsh reaches the VM's host."""
+    host = stack.api("GET", f"/hosts?name={vm['host']['name']}").body["items"][0]
+    return f"qemu+tls://{host['address']}/system?pkipath={stack.manage('lab', 'client-dir')}"
 
+
+def test_a_change_made_with_virsh_shows_without_a_reload(stack: Stack, open_page):
     vm = stack.make_vm("by-virsh", start=False)
     page = open_page()
     page.goto(f"{stack.url}/vms/{vm['id']}/")
     status(page, "down")
-    host = stack.api("GET", f"/hosts?name={vm['host']['name']}").body["items"][0]
-    uri = f"qemu+tls://{host['address']}/system?pkipath={stack.manage('lab', 'client-dir')}"
+    uri = uri_of(stack, vm)
     subprocess.run(["virsh", "-q", "-c", uri, "start", vm["id"]], check=True, capture_output=True)
     status(page, "up")
     subprocess.run(["virsh", "-q", "-c", uri, "destroy", vm["id"]], check=True, capture_output=True)
     status(page, "down")
+
+
+def in_guest(stack: Stack, vm, *command: str) -> str:
+    """What a command in the guest prints, by its agent."""
+    connection = libvirt.open(uri_of(stack, vm))
+    domain = connection.lookupByUUIDString(vm["id"])
+    ask = {"execute": "guest-exec", "arguments": {"path": command[0], "arg": list(command[1:]), "capture-output": True}}
+    pid = json.loads(libvirt_qemu.qemuAgentCommand(domain, json.dumps(ask), 10, 0))["return"]["pid"]
+    ask = {"execute": "guest-exec-status", "arguments": {"pid": pid}}
+
+    def ended():
+        found = json.loads(libvirt_qemu.qemuAgentCommand(domain, json.dumps(ask), 10, 0))["return"]
+        return found if found["exited"] else None
+
+    printed = until(ended, 10, f"{command[0]} to end in the guest").get("out-data", "")
+    connection.close()
+    return base64.b64decode(printed).decode()
+
+
+def test_the_clipboard_is_shared_both_ways(stack: Stack, open_page):
+    vm = stack.make_vm("clipboard")
+    page = open_page()
+    page.goto(f"{stack.url}/vms/{vm['id']}/")
+    status(page, "up")
+    page.goto(f"{stack.url}/vms/{vm['id']}/console/")
+    page.locator("vnc-console canvas:not([data-part])").wait_for()
+    page.locator("summary[aria-label=Clipboard]").click()
+    text = page.locator("[data-part=clipboard-text]")
+
+    text.fill("von hier: Grüße")
+    page.get_by_role("button", name="Send to the guest").click()
+    until(lambda: in_guest(stack, vm, "/bin/cat", "/run/clipboard") == "von hier: Grüße", 15, "the text to reach the guest")
+    in_guest(stack, vm, "/bin/clip", "back: ça va")
+    expect(text).to_have_value("back: ça va", timeout=15_000)
 
 
 def test_a_plain_user_sees_only_what_was_granted(stack: Stack, open_page):
