@@ -1,6 +1,7 @@
 """Pages of jobs: list, detail, the tray, cancel."""
 
 from datetime import timedelta
+from typing import cast
 from uuid import UUID
 
 from django.contrib import messages
@@ -9,6 +10,7 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_POST
 
+from accounts.models import User
 from jobs import engine
 from jobs.errors import NotCancellable
 from jobs.models import Job, JobStatus
@@ -70,7 +72,7 @@ def job_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
 @require_GET
 def tray(request: HttpRequest) -> HttpResponse:
     """What runs, and what of one's own ended lately: the part that every page shows."""
-    mine = Job.objects.filter(user_id=request.user.pk)
+    mine = Job.objects.filter(user=cast(User, request.user))
     running = list(mine.exclude(status__in=JobStatus.finished())[:TRAY_LENGTH])
     ended = list(
         mine.filter(status__in=JobStatus.finished(), finished_at__gt=timezone.now() - timedelta(minutes=TRAY_MINUTES))[
