@@ -55,6 +55,22 @@ class TokenForm(forms.Form):
     lifetime_days = forms.ChoiceField(choices=LIFETIMES, required=False, initial="90", label="Valid for")
 
 
+class ColumnsForm(forms.Form):
+    """Which columns of a list are shown; `known` are those that the page offered."""
+
+    MOST = 40
+
+    list = forms.SlugField(max_length=40)
+
+    def names(self, field: str) -> set[str]:
+        return set(self.data.getlist(field)[: self.MOST])
+
+    def clean(self) -> dict[str, object]:
+        if any(len(name) > self.MOST for name in self.names("known")):
+            raise forms.ValidationError("This is no column.")
+        return super().clean() or {}
+
+
 class GrantForm(forms.Form):
     """To whom, and which role; the object comes from the page's URL."""
 

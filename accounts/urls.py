@@ -9,6 +9,7 @@ urlpatterns = [
     path("me/", me.me, name="me"),
     path("me/password/", me.password, name="password"),
     path("me/preferences/", me.preferences, name="preferences"),
+    path("me/columns/", me.columns, name="columns"),
     path("me/tokens/new/", me.new_token, name="new-token"),
     path("me/tokens/<uuid:pk>/delete/", me.delete_token, name="delete-token"),
     path("users/", people.users, name="users"),

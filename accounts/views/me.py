@@ -12,9 +12,10 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_POST
 
 from accounts import services, tokens
-from accounts.forms import PasswordForm, PreferencesForm, TokenForm
+from accounts.forms import ColumnsForm, PasswordForm, PreferencesForm, TokenForm
 from accounts.models import Token
 from accounts.views.grants import described_grants
+from accounts.views.session import destination
 from events.log import record
 
 
@@ -60,6 +61,20 @@ def preferences(request: HttpRequest) -> HttpResponse:
     request.user.preferences["theme"] = form.cleaned_data["theme"]
     request.user.save(update_fields=["preferences"])
     return HttpResponse(status=204) if request.headers.get("HX-Request") else redirect("accounts:me")
+
+
+@require_POST
+def columns(request: HttpRequest) -> HttpResponse:
+    """Remembers which columns of a list this user hides, and goes back to the list."""
+    form = ColumnsForm(request.POST)
+    if not form.is_valid():
+        return HttpResponse("These are not columns of a list.", status=422, content_type="text/plain")
+    hidden = request.user.preferences.setdefault("hidden_columns", {})
+    hidden[form.cleaned_data["list"]] = sorted(form.names("known") - form.names("shown"))
+    while len(hidden) > ColumnsForm.MOST:
+        hidden.pop(next(iter(hidden)))
+    request.user.save(update_fields=["preferences"])
+    return redirect(destination(request))
 
 
 @require_POST

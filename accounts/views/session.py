@@ -15,7 +15,7 @@ from events.log import record
 from portal.live import publish_to
 
 
-def _destination(request: HttpRequest) -> str:
+def destination(request: HttpRequest) -> str:
     """Where the browser wanted to go, if that is on this site."""
     wanted = request.POST.get("next") or request.GET.get("next") or ""
     if url_has_allowed_host_and_scheme(wanted, allowed_hosts={request.get_host()}, require_https=request.is_secure()):
@@ -28,7 +28,7 @@ def _destination(request: HttpRequest) -> str:
 @sensitive_post_parameters("password")
 def sign_in(request: HttpRequest) -> HttpResponse:
     if request.user.is_authenticated:
-        return redirect(_destination(request))
+        return redirect(destination(request))
     form = SignInForm(request.POST or None)
     status = 200
     if request.method == "POST" and form.is_valid():
@@ -40,7 +40,7 @@ def sign_in(request: HttpRequest) -> HttpResponse:
             throttle.succeeded(request, username)
             login(request, user)
             record("session.opened", f"{user} signed in", obj=user, user=user, request=request)
-            return redirect(_destination(request))
+            return redirect(destination(request))
         else:
             throttle.failed(request, username)
             record("session.refused", "A sign-in was refused", severity="warning", request=request, details={"username": username[:150]})

@@ -8,6 +8,7 @@ from typing import Any
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import render
+from django.utils.text import slugify
 
 from portal.errors import FieldError
 from portal.pages.filtering import FilterField, apply_filter
@@ -51,6 +52,16 @@ class ListPage:
     free: tuple[str, ...] = ("name", "description")
     hint: str = ""
 
+    @property
+    def key(self) -> str:
+        """What a user's chosen columns are remembered by."""
+        return slugify(self.title)
+
+    def columns_for(self, user: Any) -> list[tuple[Column, bool]]:
+        """Every column, and whether this user shows it; the first, which names the row, always is."""
+        hidden = set(user.preferences.get("hidden_columns", {}).get(self.key, ()))
+        return [(column, number == 0 or column.name not in hidden) for number, column in enumerate(self.columns)]
+
     def sorted(self, rows: QuerySet, wanted: str) -> tuple[QuerySet, str]:
         """Rows in the asked order (`-name` is descending), or in the list's own when the order is unknown."""
         orders = {column.name: column.sort for column in self.columns if column.sort}
@@ -89,8 +100,12 @@ def show(
     pages = max(1, -(-count // PAGE_SIZE))
     number = _page_number(request, pages)
     shown = list(prepare(list(found[(number - 1) * PAGE_SIZE : number * PAGE_SIZE])))
+    columns = page.columns_for(request.user)
+    before = 2 if context.get("bulk") else 1  # cells are counted from 1, and the boxes of a selection come first
     context |= {
         "page": page,
+        "columns": columns,
+        "hidden": " ".join(str(number) for number, (_column, shown) in enumerate(columns, before) if not shown),
         "rows": shown,
         "count": count,
         "number": number,
