@@ -48,6 +48,15 @@ class GroupForm(forms.ModelForm):
         widgets = {"description": forms.TextInput()}
 
 
+class RoleForm(forms.ModelForm):
+    """Name and purpose; the permissions come from the tree of checkboxes beside it."""
+
+    class Meta:
+        model = Role
+        fields = ["name", "description"]
+        widgets = {"description": forms.TextInput()}
+
+
 class TokenForm(forms.Form):
     LIFETIMES = [("30", "30 days"), ("90", "90 days"), ("365", "a year"), ("", "for ever")]
 
