@@ -7,7 +7,7 @@ from django.db import transaction
 from django.db.models import Q
 
 from accounts.models import Role, RolePermission, User
-from accounts.permissions import ALL_PERMISSIONS, effective, require
+from accounts.permissions import ALL_PERMISSIONS, effective_until, require
 from accounts.services import _recheck
 from events.log import record
 
@@ -74,8 +74,9 @@ def _locked(role: Role) -> set[str]:
 
 
 def _require_held(actor: User, added: set[str]) -> None:
-    missing = sorted(added - effective(actor))
+    missing = sorted(added - effective_until(actor, None, None))
     if missing:
         raise PermissionDenied(
-            f"You cannot put {', '.join(missing[:3])} into a role: you do not hold {'it' if len(missing) == 1 else 'them'} on the whole system."
+            f"You cannot put {', '.join(missing[:3])} into a role: you do not hold "
+            f"{'it' if len(missing) == 1 else 'them'} on the whole system without end."
         )
