@@ -48,6 +48,15 @@ class GroupForm(forms.ModelForm):
         widgets = {"description": forms.TextInput()}
 
 
+class RoleForm(forms.ModelForm):
+    """Name and purpose; the permissions come from the tree of checkboxes beside it."""
+
+    class Meta:
+        model = Role
+        fields = ["name", "description"]
+        widgets = {"description": forms.TextInput()}
+
+
 class TokenForm(forms.Form):
     LIFETIMES = [("30", "30 days"), ("90", "90 days"), ("365", "a year"), ("", "for ever")]
 
@@ -77,6 +86,12 @@ class GrantForm(forms.Form):
     role = forms.ModelChoiceField(Role.objects.all())
     user = forms.ModelChoiceField(User.objects.filter(is_active=True), required=False, empty_label="—")
     group = forms.ModelChoiceField(Group.objects.all(), required=False, empty_label="—")
+    expires_at = forms.DateTimeField(
+        required=False,
+        label="Until (UTC)",
+        help_text="Empty: without end.",
+        widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
+    )
     object_type = forms.ChoiceField(choices=ObjectType, widget=forms.HiddenInput)
     object_id = forms.UUIDField(required=False, widget=forms.HiddenInput)
 

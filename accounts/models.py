@@ -5,6 +5,7 @@ import uuid
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.db import models
 from django.db.models.functions import Lower
+from django.utils import timezone
 
 
 class UserManager(BaseUserManager["User"]):
@@ -122,6 +123,8 @@ class Grant(models.Model):
     role = models.ForeignKey(Role, on_delete=models.PROTECT, related_name="grants")
     object_type = models.CharField(max_length=20, choices=ObjectType)
     object_id = models.UUIDField(null=True, blank=True)
+    # When it ends by itself; an ended grant gives nothing, and stays to be seen until somebody withdraws or renews it.
+    expires_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
     created_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
 
@@ -146,6 +149,10 @@ class Grant(models.Model):
 
     def __str__(self) -> str:
         return f"{self.role} for {self.user or self.group} on {self.object_type}"
+
+    @property
+    def has_ended(self) -> bool:
+        return self.expires_at is not None and self.expires_at <= timezone.now()
 
 
 class Token(models.Model):

@@ -4,12 +4,13 @@ A permission is `<object type>.<verb>`. It is held on an object when a grant on 
 (see Entity.GRANT_PATHS), gives a role with that permission.
 """
 
+from datetime import datetime
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
 from django.db.models import Q
 
-from accounts.managers import grants_of
+from accounts.managers import grants_in_force, grants_of
 from accounts.models import Grant, User
 
 # Every permission there is, in the order in which pages show them.
@@ -130,7 +131,16 @@ def effective(user: Any, obj: Any = None) -> frozenset[str]:
     """Every permission that the user holds on the object, in one query."""
     if not user.is_authenticated or not user.is_active:
         return frozenset()
-    grants = Grant.objects.filter(Q(user=user) | Q(group__members=user)).filter(_on(obj))
+    grants = grants_in_force(user).filter(_on(obj))
+    return frozenset(grants.values_list("role__permissions__permission", flat=True))
+
+
+def effective_until(user: Any, obj: Any, end: datetime | None) -> frozenset[str]:
+    """What the user holds on the object now and still holds at `end` (None: for ever)."""
+    if not user.is_authenticated or not user.is_active:
+        return frozenset()
+    lasting = Q(expires_at=None) if end is None else Q(expires_at=None) | Q(expires_at__gte=end)
+    grants = grants_in_force(user).filter(_on(obj)).filter(lasting)
     return frozenset(grants.values_list("role__permissions__permission", flat=True))
 
 
@@ -138,7 +148,7 @@ def anywhere(user: Any) -> frozenset[str]:
     """Every permission that the user holds on anything: what the navigation offers."""
     if not user.is_authenticated or not user.is_active:
         return frozenset()
-    grants = Grant.objects.filter(Q(user=user) | Q(group__members=user))
+    grants = grants_in_force(user)
     return frozenset(grants.values_list("role__permissions__permission", flat=True).distinct())
 
 
@@ -164,15 +174,16 @@ def ensure_predefined_roles() -> None:
 
 
 def grant(role_name: str, obj: Any = None, *, user: User | None = None, group: Any = None, by: User | None = None) -> Grant:
-    """Gives a role on an object (None: the system). Giving it twice is giving it once."""
+    """Gives a role on an object (None: the system). Giving it twice is giving it once, and without end."""
     from accounts.models import Role
 
-    found, _ = Grant.objects.get_or_create(
+    found, _ = Grant.objects.update_or_create(
         user=user,
         group=group,
         role=Role.objects.get(name=role_name),
         object_type=obj.OBJECT_TYPE if obj is not None else "system",
         object_id=obj.pk if obj is not None else None,
-        defaults={"created_by": by},
+        defaults={"expires_at": None},
+        create_defaults={"created_by": by},
     )
     return found

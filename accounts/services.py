@@ -1,14 +1,16 @@
 """The verbs on users, groups and grants. Each checks the permission of who asks, and leaves an event."""
 
+from datetime import datetime
 from typing import Any
 
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import transaction
 from django.db.models import Q
+from django.utils import timezone
 
 from accounts.models import Grant, Group, ObjectType, Role, User
-from accounts.permissions import effective, require
+from accounts.permissions import effective_until, require
 from events.log import record
 from portal.live import publish_to
 
@@ -91,7 +93,7 @@ def save_group(actor: User, group: Group, members: list[User]) -> Group:
     with transaction.atomic():
         before = set(group.members.all()) if not group._state.adding else set()
         for held in Grant.objects.filter(group=group).select_related("role"):
-            _require_holding(actor, held.role, _object_of(held))
+            _require_holding(actor, held.role, _object_of(held), held.expires_at)
         group.save()
         group.members.set(members)
         _keep_a_super_user()
@@ -110,10 +112,24 @@ def delete_group(actor: User, group: Group) -> None:
     _recheck(members)
 
 
-def give(actor: User, role: Role, object_type: str, obj: Any, *, user: User | None = None, group: Group | None = None) -> Grant:
-    """Grants a role on an object (None: the system). Nobody grants more than they hold there."""
+def give(
+    actor: User,
+    role: Role,
+    object_type: str,
+    obj: Any,
+    *,
+    user: User | None = None,
+    group: Group | None = None,
+    expires_at: datetime | None = None,
+) -> Grant:
+    """Grants a role on an object (None: the system), until `expires_at`. Nobody grants more, or for longer, than they hold there.
+
+    Giving it again sets its end anew.
+    """
     require(actor, "grant.manage", obj)
-    _require_holding(actor, role, obj)
+    _require_holding(actor, role, obj, expires_at)
+    if expires_at is not None and expires_at <= timezone.now():
+        raise ValidationError({"expires_at": "This end has passed already."})
     if (user is None) == (group is None):
         raise ValidationError("A grant goes to one user or to one group.")
     with transaction.atomic():
@@ -123,11 +139,16 @@ def give(actor: User, role: Role, object_type: str, obj: Any, *, user: User | No
             role=role,
             object_type=object_type,
             object_id=obj.pk if obj is not None else None,
-            defaults={"created_by": actor},
+            defaults={"created_by": actor, "expires_at": expires_at},
         )
-        if created:
+        if created or made.expires_at != expires_at:
+            Grant.objects.filter(pk=made.pk).update(expires_at=expires_at)
+            made.expires_at = expires_at
             where = obj if obj is not None else "the whole system"
-            record("grant.given", f"{role} on {where} was given to {user or group}", obj=obj, user=actor)
+            until = f" until {expires_at:%Y-%m-%d %H:%M %Z}" if expires_at else ""
+            record("grant.given", f"{role} on {where} was given to {user or group}{until}", obj=obj, user=actor)
+            if not created:
+                _keep_a_super_user()
     _recheck([user] if user else group.members.all() if group else [])
     return made
 
@@ -158,15 +179,15 @@ def _object_of(grant: Grant) -> Any:
         return None  # the object is gone: only who manages the system may clear the grant
 
 
-def _require_holding(actor: User, role: Role, obj: Any) -> None:
-    missing = set(role.permissions.values_list("permission", flat=True)) - effective(actor, obj)
+def _require_holding(actor: User, role: Role, obj: Any, until: datetime | None) -> None:
+    missing = set(role.permissions.values_list("permission", flat=True)) - effective_until(actor, obj, until)
     if missing:
-        raise PermissionDenied(f"You cannot grant {role}: you do not hold {', '.join(sorted(missing)[:3])} yourself.")
+        raise PermissionDenied(f"You cannot grant {role}: you do not hold {', '.join(sorted(missing)[:3])} yourself for so long.")
 
 
 def _keep_a_super_user() -> None:
     """Called inside the transaction that changed something; raising undoes it."""
-    supers = Grant.objects.filter(role__name="SuperUser", object_type=ObjectType.SYSTEM)
+    supers = Grant.objects.filter(role__name="SuperUser", object_type=ObjectType.SYSTEM, expires_at=None)
     if not supers.filter(Q(user__is_active=True) | Q(group__members__is_active=True)).exists():
         raise LastSuperUser
 

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from accounts.views import grants, me, people, session
+from accounts.views import grants, me, people, roles, session
 
 app_name = "accounts"
 urlpatterns = [
@@ -21,8 +21,11 @@ urlpatterns = [
     path("groups/new/", people.group, name="new-group"),
     path("groups/<uuid:pk>/", people.group, name="group"),
     path("groups/<uuid:pk>/delete/", people.delete_group, name="delete-group"),
-    path("roles/", people.roles, name="roles"),
-    path("roles/<uuid:pk>/", people.role, name="role"),
+    path("roles/", roles.roles, name="roles"),
+    path("roles/new/", roles.new_role, name="new-role"),
+    path("roles/<uuid:pk>/", roles.role, name="role"),
+    path("roles/<uuid:pk>/edit/", roles.edit_role, name="edit-role"),
+    path("roles/<uuid:pk>/delete/", roles.delete_role, name="delete-role"),
     path("grants/give/", grants.give, name="give"),
     path("grants/<uuid:pk>/withdraw/", grants.withdraw, name="withdraw"),
     path("permissions/<str:object_type>/<uuid:pk>/", grants.on_object, name="object-grants"),

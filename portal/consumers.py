@@ -17,6 +17,7 @@ from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncWebsocketConsumer
 from redis.exceptions import RedisError
 
+from accounts.endings import ended
 from accounts.models import User
 from accounts.objects import MODEL_OF, model_of
 from jobs.visible import visible_jobs
@@ -40,13 +41,18 @@ class LiveConsumer(AsyncWebsocketConsumer):
         self.seen: dict[tuple[str, str], bool] = {}
         self.outgoing: asyncio.Queue[str] = asyncio.Queue(QUEUE_LENGTH)
         self.overflown = False
+        self.grants_changed = asyncio.Event()
         self.tasks: list[asyncio.Task[None]] = []
         await self.accept()
         if self.user is None or not self.user.is_authenticated:
             await self.close(SIGNED_OUT)
             return
         await self.channel_layer.group_add(group_of(f"user:{self.user.pk}"), self.channel_name)
-        self.tasks = [asyncio.create_task(self._send_all()), asyncio.create_task(self._keep_watching())]
+        self.tasks = [
+            asyncio.create_task(self._send_all()),
+            asyncio.create_task(self._keep_watching()),
+            asyncio.create_task(self._follow_ends()),
+        ]
 
     async def disconnect(self, code: int) -> None:
         for task in self.tasks:
@@ -117,6 +123,7 @@ class LiveConsumer(AsyncWebsocketConsumer):
     async def live_recheck(self, message: dict[str, Any]) -> None:
         """The user's grants changed, or their account did."""
         self.seen.clear()
+        self.grants_changed.set()
         if not await _is_active(self.user):
             await self.close(SIGNED_OUT)
             return
@@ -124,6 +131,13 @@ class LiveConsumer(AsyncWebsocketConsumer):
         for topic in revoked:
             await self._leave(topic)
         self._put({"op": "revoked", "topics": revoked} if revoked else {"op": "refetch"})
+
+    async def _follow_ends(self) -> None:
+        """Checks again when the next grant of the user ends: nobody sends a message then."""
+        while True:
+            self.grants_changed.clear()
+            if await ended(self.user, self.grants_changed):
+                await self.live_recheck({})
 
     # -- to the browser
 

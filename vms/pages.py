@@ -6,12 +6,12 @@ from uuid import UUID
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied, ValidationError
-from django.db.models import Q
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
+from accounts.managers import grants_in_force
 from accounts.permissions import anywhere, effective, require
 from accounts.views.grants import described_grants
 from events.models import Event
@@ -119,11 +119,9 @@ def _permissions_of(request: HttpRequest, vms: Sequence[VM]) -> dict[UUID, froze
     everywhere = effective(request.user)
     if everywhere:
         return {vm.pk: everywhere for vm in vms}
-    from accounts.models import Grant
-
     held: dict[tuple[str, UUID | None], set[str]] = {}
     ids = {vm.pk for vm in vms} | {vm.cluster_id for vm in vms} | {vm.cluster.data_center_id for vm in vms}
-    grants = Grant.objects.filter(Q(user=request.user) | Q(group__members=request.user), object_id__in=ids)
+    grants = grants_in_force(request.user).filter(object_id__in=ids)
     for object_type, object_id, permission in grants.values_list("object_type", "object_id", "role__permissions__permission"):
         held.setdefault((object_type, object_id), set()).add(permission)
     found = {}

@@ -1,4 +1,4 @@
-"""Users, groups and roles."""
+"""Users and groups."""
 
 from django.contrib import messages
 from django.core.exceptions import ValidationError
@@ -10,8 +10,8 @@ from django.views.decorators.http import require_POST
 
 from accounts import services
 from accounts.forms import GrantForm, GroupForm, NewUserForm
-from accounts.models import Group, ObjectType, Role, User
-from accounts.permissions import PERMISSIONS, allowed, require
+from accounts.models import Group, ObjectType, User
+from accounts.permissions import allowed, require
 from accounts.views.grants import described_grants
 
 
@@ -113,17 +113,3 @@ def delete_group(request: HttpRequest, pk: str) -> HttpResponse:
     shown = get_object_or_404(Group, pk=pk)
     _answer(request, f"{shown} was removed, and with it what was granted to it.", services.delete_group, request.user, shown)
     return redirect("accounts:groups")
-
-
-def roles(request: HttpRequest) -> HttpResponse:
-    require(request.user, "role.view")
-    found = Role.objects.annotate(grant_count=Count("grants", distinct=True)).prefetch_related("permissions")
-    return render(request, "accounts/roles.html", {"roles": found})
-
-
-def role(request: HttpRequest, pk: str) -> HttpResponse:
-    require(request.user, "role.view")
-    shown = get_object_or_404(Role, pk=pk)
-    held = {entry.permission for entry in shown.permissions.all()}
-    tree = [(kind, [(verb, f"{kind}.{verb}" in held) for verb in verbs]) for kind, verbs in PERMISSIONS.items()]
-    return render(request, "accounts/role.html", {"shown": shown, "tree": tree, "grants": described_grants(role=shown)})
