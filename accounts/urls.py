@@ -1,5 +1,6 @@
 from django.urls import path
 
+from accounts.keys import pages as key_pages
 from accounts.views import grants, me, people, session
 
 app_name = "accounts"
@@ -11,6 +12,8 @@ urlpatterns = [
     path("me/preferences/", me.preferences, name="preferences"),
     path("me/tokens/new/", me.new_token, name="new-token"),
     path("me/tokens/<uuid:pk>/delete/", me.delete_token, name="delete-token"),
+    path("me/keys/new/", key_pages.new_key, name="new-key"),
+    path("me/keys/<uuid:pk>/delete/", key_pages.delete_key, name="delete-key"),
     path("users/", people.users, name="users"),
     path("users/new/", people.new_user, name="new-user"),
     path("users/<uuid:pk>/", people.user, name="user"),

@@ -10,6 +10,7 @@ from hosts.models import Cluster, DataCenter, Host
 from networks.models import Network
 from portal.base import Entity
 from storage.models import Disk
+from vms.instance_types import InstanceType as InstanceType
 
 
 class VmStatus(models.TextChoices):

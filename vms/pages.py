@@ -117,7 +117,7 @@ def quick_entries(vm: VM, permissions: frozenset[str], busy: Job | None) -> list
 def _permissions_of(request: HttpRequest, vms: Sequence[VM]) -> dict[UUID, frozenset[str]]:
     """What the user may do with each row, with two queries for the whole page."""
     everywhere = effective(request.user)
-    if everywhere:
+    if everywhere >= {can.ACTIONS[name].permission for name in _QUICK}:
         return {vm.pk: everywhere for vm in vms}
     from accounts.models import Grant
 
@@ -129,11 +129,11 @@ def _permissions_of(request: HttpRequest, vms: Sequence[VM]) -> dict[UUID, froze
     found = {}
     for vm in vms:
         keys = (("vm", vm.pk), ("cluster", vm.cluster_id), ("data_center", vm.cluster.data_center_id))
-        found[vm.pk] = frozenset().union(*(held.get(key, set()) for key in keys))
+        found[vm.pk] = everywhere.union(*(held.get(key, set()) for key in keys))
     return found
 
 
-def _prepared(request: HttpRequest, vms: Sequence[VM]) -> list[VM]:
+def prepared(request: HttpRequest, vms: Sequence[VM]) -> list[VM]:
     """Rows with their actions and live numbers: a constant number of queries, one round trip to Redis."""
     locks = Lock.objects.select_related("job").filter(object_type="vm", object_id__in=[vm.pk for vm in vms])
     busy = {lock.object_id: lock.job for lock in locks}
@@ -157,7 +157,7 @@ def vm_list(request: HttpRequest) -> HttpResponse:
         request,
         LIST,
         _rows(request),
-        prepare=lambda vms: _prepared(request, vms),
+        prepare=lambda vms: prepared(request, vms),
         buttons=[{"url": reverse("vms:new"), "title": "New VM", "icon": "plus", "allowed": "vm.create" in may}],
         bulk=[can.ACTIONS[name] for name in BULK if can.ACTIONS[name].permission in may],
         bulk_url=reverse("vms:bulk"),

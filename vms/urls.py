@@ -1,6 +1,6 @@
 from django.urls import include, path
 
-from vms import pages, template_pages
+from vms import pages, size_pages, template_pages
 
 app_name = "vms"
 urlpatterns = [
@@ -19,4 +19,8 @@ urlpatterns = [
     path("templates/", template_pages.template_list, name="templates"),
     path("templates/<uuid:pk>/", template_pages.template_detail, name="template"),
     path("templates/<uuid:pk>/remove/", template_pages.remove, name="remove-template"),
+    path("instance-types/", size_pages.size_list, name="sizes"),
+    path("instance-types/new/", size_pages.new_size, name="new-size"),
+    path("instance-types/<uuid:pk>/", size_pages.edit_size, name="edit-size"),
+    path("instance-types/<uuid:pk>/remove/", size_pages.remove_size, name="remove-size"),
 ]
