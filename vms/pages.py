@@ -198,8 +198,8 @@ def vm_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
         "may": anywhere(request.user),
         "permissions": permissions,
         "now": live.latest([f"vm:{vm.pk}"]).get(f"vm:{vm.pk}", {}),
-        "last_failure": _last_failure(vm),
-        "next_run": _next_run(vm),
+        "last_failure": last_failure(vm),
+        "next_run": waiting_changes(vm),
     }
     if context["tab"] in ("overview", "disks"):
         context["attachments"] = list(vm.attachments.select_related("disk__domain", "disk__backing"))
@@ -212,13 +212,14 @@ def vm_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
     return render(request, "vms/detail.html", context)
 
 
-def _last_failure(vm: VM) -> Job | None:
+def last_failure(vm: VM) -> Job | None:
     """The newest job of the VM when it failed: it stays on the page until another succeeds."""
     newest = Job.objects.filter(object_type="vm", object_id=vm.pk, status__in=("succeeded", "failed")).order_by("-created_at").first()
     return newest if newest is not None and newest.status == "failed" else None
 
 
-def _next_run(vm: VM) -> list[tuple[str, Any, Any]]:
+def waiting_changes(vm: VM) -> list[tuple[str, Any, Any]]:
+    """What waits for the next run: its name, the value now, the value then."""
     names = {"memory_mib": "Memory (MiB)", "vcpus": "Virtual CPUs", "firmware": "Firmware"}
     return [(names.get(field, field), getattr(vm, field), value) for field, value in vm.next_run.items()]
 

@@ -1,5 +1,6 @@
 from django.urls import include, path
 
+from portal.selfservice import machine
 from vms import pages, size_pages, template_pages
 
 app_name = "vms"
@@ -7,7 +8,7 @@ urlpatterns = [
     path("vms/", pages.vm_list, name="list"),
     path("vms/new/", pages.new, name="new"),
     path("vms/bulk/", pages.bulk, name="bulk"),
-    path("vms/<uuid:pk>/", pages.vm_detail, name="vm"),
+    path("vms/<uuid:pk>/", machine.machine, name="vm"),
     path("vms/<uuid:pk>/menu/", pages.menu, name="menu"),
     path("vms/<uuid:pk>/edit/", pages.edit, name="edit"),
     path("vms/<uuid:pk>/remove/", pages.remove, name="remove"),

@@ -2,9 +2,12 @@
 
 from django.urls import path
 
-from portal.selfservice import create
+from portal.selfservice import create, machine
 
 app_name = "selfservice"
 urlpatterns = [
     path("my/new/", create.new, name="new"),
+    path("my/vms/<uuid:pk>/resize/", machine.resize, name="resize"),
+    path("my/vms/<uuid:pk>/share/", machine.share, name="share"),
+    path("my/vms/<uuid:pk>/unshare/", machine.unshare, name="unshare"),
 ]

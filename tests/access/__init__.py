@@ -67,7 +67,7 @@ class World:
             "vms/": self.vm, "templates/": self.template, "hosts/": self.host, "clusters/": self.host.cluster, "data-centers/": self.host.cluster.data_center,
             "storage/": self.domain, "disks/": self.disk, "networks/": self.network, "jobs/": self.job, "users/": self.person, "groups/": self.group,
             "roles/": self.grant.role, "me/tokens/": self.token, "grants/": self.grant, "permissions/": self.vm, "metrics/": self.vm, "enrol/": self.host,
-            "me/keys/": self.key, "instance-types/": self.size,
+            "me/keys/": self.key, "my/vms/": self.vm, "instance-types/": self.size,
         }  # fmt: skip
         path = route.removeprefix("api/v1/")
         return next((obj.pk for start, obj in objects.items() if path.startswith(start)), None)
