@@ -12,7 +12,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
-from accounts.permissions import anywhere, effective, require
+from accounts.permissions import allowed, anywhere, effective, require
 from accounts.views.grants import described_grants
 from events.models import Event
 from jobs.engine import holder_of
@@ -23,7 +23,7 @@ from portal.forms import add_errors
 from portal.pages import lists
 from portal.pages.actions import REFUSALS, Entry, answer, entries, refuse
 from portal.pages.filtering import FilterField, apply_filter
-from vms import can, services
+from vms import can, expiry, services
 from vms.forms import EditVmForm, NewVmForm, RemoveVmForm, RunOnceForm, TemplateForm
 from vms.models import VM
 from vms.spec import attachments_of, nics_of
@@ -200,6 +200,8 @@ def vm_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
         "now": live.latest([f"vm:{vm.pk}"]).get(f"vm:{vm.pk}", {}),
         "last_failure": last_failure(vm),
         "next_run": waiting_changes(vm),
+        "ends": expiry.banner(vm, "vm.edit" in permissions),
+        "may_set_expiry": tab == "settings" and allowed(request.user, "cluster.edit", vm.cluster),
     }
     if context["tab"] in ("overview", "disks"):
         context["attachments"] = list(vm.attachments.select_related("disk__domain", "disk__backing"))

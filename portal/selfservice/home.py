@@ -8,6 +8,7 @@ from django.http import HttpRequest, HttpResponse
 from accounts.permissions import anywhere
 from portal.pages import lists
 from portal.pages.actions import Entry
+from vms import expiry
 from vms.models import VM, Template
 from vms.pages import VM_FILTERS, prepared
 
@@ -55,6 +56,7 @@ def cards(request: HttpRequest, vms: Sequence[VM]) -> Iterable[VM]:
     for vm in shown:
         by_name: dict[str, Entry] = {entry.name: entry for entry in vm.entries}  # type: ignore[attr-defined]
         vm.console = by_name.get("console")  # type: ignore[attr-defined]
+        vm.ends = expiry.banner(vm)  # type: ignore[attr-defined]
         vm.main = main_verb(by_name)  # type: ignore[attr-defined]
     return shown
 

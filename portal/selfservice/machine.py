@@ -16,7 +16,7 @@ from portal.forms import add_errors
 from portal.pages.actions import REFUSALS, words_of
 from portal.selfservice.forms import ResizeForm
 from portal.selfservice.home import main_verb
-from vms import pages, services, sharing
+from vms import expiry, pages, services, sharing
 from vms.models import VM
 
 
@@ -40,6 +40,7 @@ def machine(request: HttpRequest, pk: UUID) -> HttpResponse:
         "next_run": pages.waiting_changes(vm),
         "disks": [attachment.disk for attachment in vm.attachments.filter(device="disk").select_related("disk") if attachment.disk],
         "may_edit": "vm.edit" in permissions,
+        "ends": expiry.banner(vm, "vm.edit" in permissions),
         "may_share": "grant.manage" in permissions,
     }
     if "grant.view" in permissions:
@@ -66,7 +67,7 @@ def resize(request: HttpRequest, pk: UUID) -> HttpResponse:
     vm = pages.find(request, pk)
     require(request.user, "vm.edit", vm)
     now = {name: vm.next_run.get(name, getattr(vm, name)) for name in ("vcpus", "memory_mib")}
-    form = ResizeForm(request.POST or None, initial=now | {"size": ""})
+    form = ResizeForm(request.POST if request.method == "POST" else None, initial=now | {"size": ""})
     if request.method == "POST" and form.is_valid():
         try:
             vm, _job = services.edit(request.user, vm, form.changes())  # type: ignore[arg-type]

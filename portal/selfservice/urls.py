@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from portal.selfservice import create, machine
+from portal.selfservice import create, expiry, machine
 
 app_name = "selfservice"
 urlpatterns = [
@@ -10,4 +10,6 @@ urlpatterns = [
     path("my/vms/<uuid:pk>/resize/", machine.resize, name="resize"),
     path("my/vms/<uuid:pk>/share/", machine.share, name="share"),
     path("my/vms/<uuid:pk>/unshare/", machine.unshare, name="unshare"),
+    path("my/vms/<uuid:pk>/prolong/", expiry.prolong, name="prolong"),
+    path("vms/<uuid:pk>/expiry/", expiry.set_expiry, name="expiry"),
 ]
