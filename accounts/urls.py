@@ -1,7 +1,7 @@
 from django.urls import path
 
 from accounts.keys import pages as key_pages
-from accounts.views import grants, me, people, session
+from accounts.views import grants, look, me, people, session
 
 app_name = "accounts"
 urlpatterns = [
@@ -19,6 +19,8 @@ urlpatterns = [
     path("users/<uuid:pk>/", people.user, name="user"),
     path("users/<uuid:pk>/active/", people.set_active, name="set-active"),
     path("users/<uuid:pk>/delete/", people.delete_user, name="delete-user"),
+    path("users/<uuid:pk>/look/", look.start, name="look"),
+    path("look/end/", look.end, name="end-look"),
     path("groups/", people.groups, name="groups"),
     path("groups/new/", people.group, name="new-group"),
     path("groups/<uuid:pk>/", people.group, name="group"),

@@ -17,6 +17,7 @@ from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncWebsocketConsumer
 from redis.exceptions import RedisError
 
+from accounts.looking_middleware import viewed_in
 from accounts.models import User
 from accounts.objects import MODEL_OF, model_of
 from jobs.visible import visible_jobs
@@ -45,7 +46,8 @@ class LiveConsumer(AsyncWebsocketConsumer):
         if self.user is None or not self.user.is_authenticated:
             await self.close(SIGNED_OUT)
             return
-        await self.channel_layer.group_add(group_of(f"user:{self.user.pk}"), self.channel_name)
+        for person in self._people():
+            await self.channel_layer.group_add(group_of(f"user:{person.pk}"), self.channel_name)
         self.tasks = [asyncio.create_task(self._send_all()), asyncio.create_task(self._keep_watching())]
 
     async def disconnect(self, code: int) -> None:
@@ -53,8 +55,12 @@ class LiveConsumer(AsyncWebsocketConsumer):
             task.cancel()
         for group in {_group_topic(topic) for topic in self.topics}:
             await self.channel_layer.group_discard(group_of(group), self.channel_name)
-        if self.user is not None and self.user.is_authenticated:
-            await self.channel_layer.group_discard(group_of(f"user:{self.user.pk}"), self.channel_name)
+        for person in self._people():
+            await self.channel_layer.group_discard(group_of(f"user:{person.pk}"), self.channel_name)
+
+    def _people(self) -> list[User]:
+        """Whose grants this socket stands on: its user, and who looks as them."""
+        return [person for person in (self.user, self.scope.get("viewer")) if person is not None and person.is_authenticated]
 
     # -- from the browser
 
@@ -117,7 +123,8 @@ class LiveConsumer(AsyncWebsocketConsumer):
     async def live_recheck(self, message: dict[str, Any]) -> None:
         """The user's grants changed, or their account did."""
         self.seen.clear()
-        if not await _is_active(self.user):
+        ended = "viewer" in self.scope and await viewed_in(self.scope) != self.user
+        if ended or not await _is_active(self.user):
             await self.close(SIGNED_OUT)
             return
         revoked = [topic for topic in list(self.topics) if not await self._may(topic)]

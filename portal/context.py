@@ -107,5 +107,6 @@ def shell(request: HttpRequest) -> dict[str, Any]:
         "may": may,
         "theme": user.preferences.get("theme", "auto"),
         "navigation": navigation,
+        "looking": getattr(request, "viewer", None),
         "home": HOMES[administers],
     }
