@@ -172,3 +172,6 @@ class Token(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+from accounts.keys.models import UserKey as UserKey  # noqa: E402  it refers to User

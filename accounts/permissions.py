@@ -152,6 +152,17 @@ def anywhere(user: Any) -> frozenset[str]:
     return frozenset(grants.values_list("role__permissions__permission", flat=True).distinct())
 
 
+# Whoever holds one of these on anything has the administration's pages; everybody else has the portal.
+ADMINISTRATIVE = frozenset(
+    {"host.edit", "cluster.edit", "data_center.edit", "storage_domain.edit", "network.edit", "user.manage", "system.view"}
+)
+
+
+def is_administrator(user: Any) -> bool:
+    """True when the user administers anything; the others see the self-service portal."""
+    return not ADMINISTRATIVE.isdisjoint(anywhere(user))
+
+
 def require(user: Any, permission: str, obj: Any = None) -> None:
     """Raises PermissionDenied, with a sentence for the user, unless `allowed`."""
     if not allowed(user, permission, obj):

@@ -1,6 +1,7 @@
 from django.urls import path
 
-from accounts.views import grants, me, people, roles, session
+from accounts.keys import pages as key_pages
+from accounts.views import grants, look, me, people, roles, session
 
 app_name = "accounts"
 urlpatterns = [
@@ -12,11 +13,15 @@ urlpatterns = [
     path("me/columns/", me.columns, name="columns"),
     path("me/tokens/new/", me.new_token, name="new-token"),
     path("me/tokens/<uuid:pk>/delete/", me.delete_token, name="delete-token"),
+    path("me/keys/new/", key_pages.new_key, name="new-key"),
+    path("me/keys/<uuid:pk>/delete/", key_pages.delete_key, name="delete-key"),
     path("users/", people.users, name="users"),
     path("users/new/", people.new_user, name="new-user"),
     path("users/<uuid:pk>/", people.user, name="user"),
     path("users/<uuid:pk>/active/", people.set_active, name="set-active"),
     path("users/<uuid:pk>/delete/", people.delete_user, name="delete-user"),
+    path("users/<uuid:pk>/look/", look.start, name="look"),
+    path("look/end/", look.end, name="end-look"),
     path("groups/", people.groups, name="groups"),
     path("groups/new/", people.group, name="new-group"),
     path("groups/<uuid:pk>/", people.group, name="group"),

@@ -18,6 +18,7 @@ from channels.generic.websocket import AsyncWebsocketConsumer
 from redis.exceptions import RedisError
 
 from accounts.endings import ended
+from accounts.looking_middleware import viewed_in
 from accounts.models import User
 from accounts.objects import MODEL_OF, model_of
 from jobs.visible import visible_jobs
@@ -47,7 +48,8 @@ class LiveConsumer(AsyncWebsocketConsumer):
         if self.user is None or not self.user.is_authenticated:
             await self.close(SIGNED_OUT)
             return
-        await self.channel_layer.group_add(group_of(f"user:{self.user.pk}"), self.channel_name)
+        for person in self._people():
+            await self.channel_layer.group_add(group_of(f"user:{person.pk}"), self.channel_name)
         self.tasks = [
             asyncio.create_task(self._send_all()),
             asyncio.create_task(self._keep_watching()),
@@ -59,8 +61,12 @@ class LiveConsumer(AsyncWebsocketConsumer):
             task.cancel()
         for group in {_group_topic(topic) for topic in self.topics}:
             await self.channel_layer.group_discard(group_of(group), self.channel_name)
-        if self.user is not None and self.user.is_authenticated:
-            await self.channel_layer.group_discard(group_of(f"user:{self.user.pk}"), self.channel_name)
+        for person in self._people():
+            await self.channel_layer.group_discard(group_of(f"user:{person.pk}"), self.channel_name)
+
+    def _people(self) -> list[User]:
+        """Whose grants this socket stands on: its user, and who looks as them."""
+        return [person for person in (self.user, self.scope.get("viewer")) if person is not None and person.is_authenticated]
 
     # -- from the browser
 
@@ -124,7 +130,8 @@ class LiveConsumer(AsyncWebsocketConsumer):
         """The user's grants changed, or their account did."""
         self.seen.clear()
         self.grants_changed.set()
-        if not await _is_active(self.user):
+        gone = "viewer" in self.scope and await viewed_in(self.scope) != self.user
+        if gone or not await _is_active(self.user):
             await self.close(SIGNED_OUT)
             return
         revoked = [topic for topic in list(self.topics) if not await self._may(topic)]

@@ -59,6 +59,7 @@ MIDDLEWARE = [
     "accounts.middleware.RequireSignIn",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "accounts.looking_middleware.LookAs",  # the last: only the view sees another user
 ]
 ROOT_URLCONF = "portal.urls"
 ASGI_APPLICATION = "portal.asgi.application"
@@ -119,6 +120,7 @@ CELERY_BEAT_SCHEDULER = "celery.beat:PersistentScheduler"
 CELERY_BEAT_SCHEDULE = {
     "jobs-sweep": {"task": "jobs.sweep", "schedule": timedelta(seconds=10)},
     "metrics-rollup": {"task": "metrics.rollup", "schedule": timedelta(minutes=5)},
+    "vm-expiry": {"task": "vms.expiry", "schedule": timedelta(minutes=1)},
     "retention": {"task": "events.retention", "schedule": timedelta(hours=1)},
 }
 
@@ -181,6 +183,12 @@ WATCHER_LEASE_SECONDS = env.float("VIREO_LEASE_SECONDS", default=6.0)
 WATCHER_SWEEP_SECONDS = env.float("VIREO_SWEEP_SECONDS", default=30.0)
 JOB_HEARTBEAT_SECONDS = env.float("VIREO_JOB_HEARTBEAT_SECONDS", default=2.0)
 JOB_STALE_SECONDS = env.float("VIREO_JOB_STALE_SECONDS", default=10.0)
+
+# Days. Machines that users of the portal make are lent for so long (0: without an end); when they are told of the end, and
+# how long a machine that ended is kept before it is removed.
+PORTAL_VM_DAYS = env.int("VIREO_PORTAL_VM_DAYS", default=0)
+EXPIRY_NOTICE_DAYS = env.int("VIREO_EXPIRY_NOTICE_DAYS", default=3)
+EXPIRY_GRACE_DAYS = env.int("VIREO_EXPIRY_GRACE_DAYS", default=7)
 
 LOGGING = {
     "version": 1,

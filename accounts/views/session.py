@@ -10,6 +10,7 @@ from django.views.decorators.http import require_POST
 
 from accounts import throttle
 from accounts.forms import SignInForm
+from accounts.looking_middleware import as_oneself
 from accounts.middleware import public
 from events.log import record
 from portal.live import publish_to
@@ -51,6 +52,7 @@ def sign_in(request: HttpRequest) -> HttpResponse:
     )
 
 
+@as_oneself
 @require_POST
 def sign_out(request: HttpRequest) -> HttpResponse:
     record("session.closed", f"{request.user} signed out", obj=request.user, user=request.user, request=request)

@@ -5,6 +5,7 @@ import "uplot/dist/uPlot.min.css";
 import "./css/tokens.css";
 import "./css/shell.css";
 import "./css/parts.css";
+import "./css/portal.css";
 
 import "./actions.js";
 import "./bulk.js";
