@@ -28,6 +28,9 @@ class User(AbstractBaseUser):
     full_name = models.CharField(max_length=255, blank=True, default="")
     email = models.EmailField(blank=True, default="")
     is_active = models.BooleanField(default=True)
+    # The directory that keeps this user's password, and its lasting name for them; without one, Vireo does.
+    source = models.ForeignKey("accounts.IdentityProvider", null=True, blank=True, on_delete=models.PROTECT, related_name="users")
+    external_id = models.CharField(max_length=500, blank=True, default="", editable=False)
     # Chosen columns, theme, density, keyboard layout of the console: what the pages remember for this user.
     preferences = models.JSONField(default=dict, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
@@ -38,7 +41,10 @@ class User(AbstractBaseUser):
 
     class Meta:
         ordering = ["username"]
-        constraints = [models.UniqueConstraint(Lower("username"), name="user_name_unique")]
+        constraints = [
+            models.UniqueConstraint(Lower("username"), name="user_name_unique"),
+            models.UniqueConstraint(fields=["source", "external_id"], name="user_of_source_once"),
+        ]
 
     def __str__(self) -> str:
         return self.username
@@ -165,3 +171,6 @@ class Token(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+from accounts.directory.models import GroupMapping, IdentityProvider  # noqa: E402, F401  models of this app in modules of their own

@@ -9,6 +9,7 @@ from django.db.models import Q
 
 from accounts.models import Grant, Group, ObjectType, Role, User
 from accounts.permissions import effective, require
+from accounts.reach import grants_of_users, require_reach
 from events.log import record
 from portal.live import publish_to
 
@@ -46,6 +47,9 @@ def set_password(actor: User, user: User, password: str) -> None:
     """For oneself, or for another with user.manage. Ends no session but, by Django's session hash, all of them."""
     if actor.pk != user.pk:
         require(actor, "user.manage")
+        require_reach(actor, grants_of_users(User.objects.filter(pk=user.pk)), f"set the password of {user}")
+    if user.source_id is not None:
+        raise ValidationError({"password": f"The password of {user} is kept by {user.source}: change it there."})
     _check_password(password, user)
     user.set_password(password)
     user.save(update_fields=["password"])

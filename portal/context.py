@@ -52,6 +52,7 @@ SECTIONS: tuple[tuple[str, tuple[Place, ...]], ...] = (
             Place("accounts:users", "Users", "user", "user.view", "users"),
             Place("accounts:groups", "Groups", "users-group", "user.view", "groups"),
             Place("accounts:roles", "Roles", "shield", "role.view", "roles"),
+            Place("accounts:providers", "Sign-in", "key", "user.manage", "providers"),
         ),
     ),
 )

@@ -44,7 +44,7 @@ def sign_in(request: HttpRequest) -> HttpResponse:
         else:
             throttle.failed(request, username)
             record("session.refused", "A sign-in was refused", severity="warning", request=request, details={"username": username[:150]})
-            form.add_error(None, "This user name and password do not match.")
+            form.add_error(None, getattr(request, "sign_in_problem", "") or "This user name and password do not match.")
             status = 422
     return render(
         request, "accounts/sign_in.html", {"form": form, "next": request.POST.get("next") or request.GET.get("next", "")}, status=status

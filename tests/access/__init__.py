@@ -13,6 +13,7 @@ from django.db import transaction
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 
+from accounts.directory.models import IdentityProvider
 from accounts.models import Group, Token, User
 from accounts.objects import MODEL_OF, model_of
 from accounts.permissions import PREDEFINED_ROLES
@@ -50,6 +51,8 @@ class World:
         self.person = make_user("somebody")
         self.group = Group.objects.create(name="some group")
         self.job = Job.objects.create(kind="vm.start", title="a job", object_type="vm", object_id=self.vm.pk)
+        self.provider = IdentityProvider.objects.create(kind="ldap", name="a directory")
+        self.mapping = self.provider.mappings.create(directory_group="cn=g", group=self.group)
         self.token = Token.objects.create(user=self.person, name="t", digest="0" * 64)
         self.root = make_user("root", role="SuperUser")
         self.grant = self.person.grants.create(role=self.root.grants.get().role, object_type="vm", object_id=self.vm.pk)
@@ -64,6 +67,7 @@ class World:
             "vms/": self.vm, "templates/": self.template, "hosts/": self.host, "clusters/": self.host.cluster, "data-centers/": self.host.cluster.data_center,
             "storage/": self.domain, "disks/": self.disk, "networks/": self.network, "jobs/": self.job, "users/": self.person, "groups/": self.group,
             "roles/": self.grant.role, "me/tokens/": self.token, "grants/": self.grant, "permissions/": self.vm, "metrics/": self.vm, "enrol/": self.host,
+            "providers/": self.provider, "group-mappings/": self.mapping,
         }  # fmt: skip
         path = route.removeprefix("api/v1/")
         return next((obj.pk for start, obj in objects.items() if path.startswith(start)), None)
