@@ -13,6 +13,8 @@ def grants_of(user: "User", permission: str) -> "QuerySet[Any]":
     """The grants, own or through a group, whose role holds the permission."""
     from accounts.models import Grant
 
+    if user.scope is not None and permission not in user.scope:
+        return Grant.objects.none()
     return Grant.objects.filter(Q(user=user) | Q(group__members=user), role__permissions__permission=permission)
 
 

@@ -33,11 +33,15 @@ class User(AbstractBaseUser):
     external_id = models.CharField(max_length=500, blank=True, default="", editable=False)
     # Chosen columns, theme, density, keyboard layout of the console: what the pages remember for this user.
     preferences = models.JSONField(default=dict, blank=True)
+    # A program: signs in by tokens alone.
+    is_service = models.BooleanField(default=False)
     created_at = models.DateTimeField(auto_now_add=True)
 
     USERNAME_FIELD = "username"
     REQUIRED_FIELDS: list[str] = []
     objects = UserManager()
+    # What an API token narrows its bearer to, for this request; None: nothing is taken away. See accounts.tokens.
+    scope: frozenset[str] | None = None
 
     class Meta:
         ordering = ["username"]
@@ -163,6 +167,7 @@ class Token(models.Model):
     digest = models.CharField(max_length=64, unique=True, editable=False)
     hint = models.CharField(max_length=12, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
+    scope = models.CharField(max_length=20, default="all")
     last_used_at = models.DateTimeField(null=True, editable=False)
     expires_at = models.DateTimeField(null=True, blank=True)
 
@@ -174,3 +179,4 @@ class Token(models.Model):
 
 
 from accounts.directory.models import GroupMapping, IdentityProvider  # noqa: E402, F401  models of this app in modules of their own
+from accounts.sessions.models import UserSession  # noqa: E402, F401

@@ -4,6 +4,7 @@ A permission is `<object type>.<verb>`. It is held on an object when a grant on 
 (see Entity.GRANT_PATHS), gives a role with that permission.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
@@ -131,7 +132,7 @@ def effective(user: Any, obj: Any = None) -> frozenset[str]:
     if not user.is_authenticated or not user.is_active:
         return frozenset()
     grants = Grant.objects.filter(Q(user=user) | Q(group__members=user)).filter(_on(obj))
-    return frozenset(grants.values_list("role__permissions__permission", flat=True))
+    return _within_scope(user, grants.values_list("role__permissions__permission", flat=True))
 
 
 def anywhere(user: Any) -> frozenset[str]:
@@ -139,7 +140,12 @@ def anywhere(user: Any) -> frozenset[str]:
     if not user.is_authenticated or not user.is_active:
         return frozenset()
     grants = Grant.objects.filter(Q(user=user) | Q(group__members=user))
-    return frozenset(grants.values_list("role__permissions__permission", flat=True).distinct())
+    return _within_scope(user, grants.values_list("role__permissions__permission", flat=True).distinct())
+
+
+def _within_scope(user: Any, permissions: Iterable[str]) -> frozenset[str]:
+    """What an API token leaves of its bearer's permissions."""
+    return frozenset(permissions) if user.scope is None else user.scope.intersection(permissions)
 
 
 def require(user: Any, permission: str, obj: Any = None) -> None:

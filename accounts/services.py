@@ -10,6 +10,7 @@ from django.db.models import Q
 from accounts.models import Grant, Group, ObjectType, Role, User
 from accounts.permissions import effective, require
 from accounts.reach import grants_of_users, require_reach
+from accounts.sessions.services import end_all
 from events.log import record
 from portal.live import publish_to
 
@@ -48,6 +49,8 @@ def set_password(actor: User, user: User, password: str) -> None:
     if actor.pk != user.pk:
         require(actor, "user.manage")
         require_reach(actor, grants_of_users(User.objects.filter(pk=user.pk)), f"set the password of {user}")
+    if user.is_service:
+        raise ValidationError({"password": f"{user} is a service account: it signs in by tokens alone."})
     if user.source_id is not None:
         raise ValidationError({"password": f"The password of {user} is kept by {user.source}: change it there."})
     _check_password(password, user)
@@ -68,6 +71,8 @@ def set_active(actor: User, user: User, active: bool) -> None:
         obj=user,
         user=actor,
     )
+    if not active:
+        end_all(actor, user)
     _recheck([user])
 
 

@@ -19,6 +19,7 @@ from redis.exceptions import RedisError
 
 from accounts.models import User
 from accounts.objects import MODEL_OF, model_of
+from accounts.sessions import services as sessions
 from jobs.visible import visible_jobs
 from metrics.live import watch
 from portal.live import group_of
@@ -29,6 +30,7 @@ MOST_TOPICS = 500
 LONGEST_MESSAGE = 64 * 1024
 QUEUE_LENGTH = 512  # messages kept for a slow browser; past that it is told to read its page again
 WATCH_SECONDS = 10.0
+STANDING_SECONDS = 60.0  # how often a session is asked for that nobody ended: it may have run out
 SIGNED_OUT = 4401
 LISTS = frozenset({*MODEL_OF, "job", "event"})
 
@@ -36,13 +38,14 @@ LISTS = frozenset({*MODEL_OF, "job", "event"})
 class LiveConsumer(AsyncWebsocketConsumer):
     async def connect(self) -> None:
         self.user = self.scope.get("user")
+        self.session_key = self.scope["session"].session_key or "" if "session" in self.scope else ""
         self.topics: set[str] = set()
         self.seen: dict[tuple[str, str], bool] = {}
         self.outgoing: asyncio.Queue[str] = asyncio.Queue(QUEUE_LENGTH)
         self.overflown = False
         self.tasks: list[asyncio.Task[None]] = []
         await self.accept()
-        if self.user is None or not self.user.is_authenticated:
+        if self.user is None or not self.user.is_authenticated or not await _goes_on(self.user, self.session_key):
             await self.close(SIGNED_OUT)
             return
         await self.channel_layer.group_add(group_of(f"user:{self.user.pk}"), self.channel_name)
@@ -115,9 +118,9 @@ class LiveConsumer(AsyncWebsocketConsumer):
         return self.seen[key]
 
     async def live_recheck(self, message: dict[str, Any]) -> None:
-        """The user's grants changed, or their account did."""
+        """The user's grants changed, or their account or one of their sessions did."""
         self.seen.clear()
-        if not await _is_active(self.user):
+        if not await _goes_on(self.user, self.session_key):
             await self.close(SIGNED_OUT)
             return
         revoked = [topic for topic in list(self.topics) if not await self._may(topic)]
@@ -161,9 +164,15 @@ class LiveConsumer(AsyncWebsocketConsumer):
                 self._put({"op": "refetch"})
 
     async def _keep_watching(self) -> None:
+        since = 0.0
         while True:
             await asyncio.sleep(WATCH_SECONDS)
             await self._watch()
+            since += WATCH_SECONDS
+            if since >= STANDING_SECONDS:
+                since = 0.0
+                if not await _goes_on(self.user, self.session_key):
+                    await self.close(SIGNED_OUT)
 
     async def _watch(self) -> None:
         """Says which numbers are looked at, so that the watcher sends only those."""
@@ -218,5 +227,7 @@ def _visible(user: User, object_type: str, object_id: str) -> bool:
 
 
 @database_sync_to_async
-def _is_active(user: User) -> bool:
-    return User.objects.filter(pk=user.pk, is_active=True).exists()
+def _goes_on(user: User, session_key: str) -> bool:
+    """The session that opened this socket still is, and is still this user's."""
+    found = sessions.user_of(session_key)
+    return found is not None and found.pk == user.pk

@@ -17,6 +17,7 @@ from accounts.directory.models import IdentityProvider
 from accounts.models import Group, Token, User
 from accounts.objects import MODEL_OF, model_of
 from accounts.permissions import PREDEFINED_ROLES
+from accounts.sessions.models import UserSession
 from jobs.models import Job
 from portal.routing import websocket_urlpatterns
 from tests.build import attach, make_disk, make_host, make_network, make_nic, make_storage, make_template, make_user, make_vm
@@ -54,6 +55,7 @@ class World:
         self.provider = IdentityProvider.objects.create(kind="ldap", name="a directory")
         self.mapping = self.provider.mappings.create(directory_group="cn=g", group=self.group)
         self.token = Token.objects.create(user=self.person, name="t", digest="0" * 64)
+        self.session = UserSession.objects.create(user=self.person, session_key="x" * 32)
         self.root = make_user("root", role="SuperUser")
         self.grant = self.person.grants.create(role=self.root.grants.get().role, object_type="vm", object_id=self.vm.pk)
 
@@ -67,7 +69,7 @@ class World:
             "vms/": self.vm, "templates/": self.template, "hosts/": self.host, "clusters/": self.host.cluster, "data-centers/": self.host.cluster.data_center,
             "storage/": self.domain, "disks/": self.disk, "networks/": self.network, "jobs/": self.job, "users/": self.person, "groups/": self.group,
             "roles/": self.grant.role, "me/tokens/": self.token, "grants/": self.grant, "permissions/": self.vm, "metrics/": self.vm, "enrol/": self.host,
-            "providers/": self.provider, "group-mappings/": self.mapping,
+            "sessions/": self.session, "tokens/": self.token, "providers/": self.provider, "group-mappings/": self.mapping,
         }  # fmt: skip
         path = route.removeprefix("api/v1/")
         return next((obj.pk for start, obj in objects.items() if path.startswith(start)), None)
