@@ -50,7 +50,8 @@ class GroupForm(forms.ModelForm):
 
     class Meta:
         model = Group
-        fields = ["name", "description", "members"]
+        fields = ["name", "description", "require_second_factor", "members"]
+        labels = {"require_second_factor": "Members must have a second factor"}
         widgets = {"description": forms.TextInput()}
 
 

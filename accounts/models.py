@@ -66,6 +66,7 @@ class Group(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     name = models.CharField(max_length=150)
     description = models.TextField(blank=True, default="")
+    require_second_factor = models.BooleanField(default=False)
     members = models.ManyToManyField(User, related_name="member_of", blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -179,4 +180,5 @@ class Token(models.Model):
 
 
 from accounts.directory.models import GroupMapping, IdentityProvider  # noqa: E402, F401  models of this app in modules of their own
+from accounts.factors.models import Authenticator, Passkey, RecoveryCode  # noqa: E402, F401
 from accounts.sessions.models import UserSession  # noqa: E402, F401

@@ -99,13 +99,15 @@ def save_group(actor: User, group: Group, members: list[User]) -> Group:
     group.full_clean()
     with transaction.atomic():
         before = set(group.members.all()) if not group._state.adding else set()
+        demanded = Group.objects.filter(pk=group.pk, require_second_factor=True).exists()
         for held in Grant.objects.filter(group=group).select_related("role"):
             _require_holding(actor, held.role, _object_of(held))
         group.save()
         group.members.set(members)
         _keep_a_super_user()
     record("group.changed", f"Group {group} has {len(members)} members", obj=group, user=actor)
-    _recheck(before ^ set(members))
+    # What members without a second factor have open closes when it is demanded of them.
+    _recheck(before ^ set(members) if demanded == group.require_second_factor else before | set(members))
     return group
 
 

@@ -5,6 +5,7 @@ from accounts.views import grants, me, people, session
 app_name = "accounts"
 urlpatterns = [
     path("", include("accounts.directory.urls")),
+    path("", include("accounts.factors.urls")),
     path("", include("accounts.sessions.urls")),
     path("sign-in/", session.sign_in, name="sign-in"),
     path("sign-out/", session.sign_out, name="sign-out"),

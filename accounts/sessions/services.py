@@ -13,6 +13,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 
+from accounts.factors.rule import lacking
 from accounts.models import User
 from accounts.permissions import require
 from accounts.sessions.models import UserSession
@@ -54,7 +55,7 @@ user_logged_out.connect(forget, dispatch_uid="session-ends")
 def standing(session: Any) -> UserSession | None:
     """The row of a session that may go on; None when it was ended, or is over."""
     pk = session.get(ID)
-    row = UserSession.objects.filter(pk=pk).first() if pk else None
+    row = UserSession.objects.annotate(lacks_factor=lacking()).filter(pk=pk).first() if pk else None
     return None if row is None or row.is_over() else row
 
 
@@ -62,7 +63,8 @@ def user_of(session_key: str) -> User | None:
     """The user of a session that may go on: for what stays open without requests."""
     session = _store(session_key)
     user = get_user(SimpleNamespace(session=session))  # type: ignore[arg-type]
-    return user if user.is_authenticated and standing(session) is not None else None  # type: ignore[return-value]
+    row = standing(session) if user.is_authenticated else None
+    return user if row is not None and not row.lacks_factor else None  # type: ignore[return-value, attr-defined]
 
 
 def seen(row: UserSession, address: str | None) -> None:

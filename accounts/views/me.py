@@ -12,6 +12,8 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_POST
 
 from accounts import services, tokens
+from accounts.factors.rule import may_lack
+from accounts.factors.services import has_factor
 from accounts.forms import PasswordForm, PreferencesForm, TokenForm
 from accounts.models import Token
 from accounts.sessions.services import end_all
@@ -25,6 +27,7 @@ def _page(request: HttpRequest, status: int = 200, **context: object) -> HttpRes
         "password_form": PasswordForm(),
         "token_form": TokenForm(initial={"lifetime_days": "90", "scope": "read"}),
         "tokens": user.tokens.all(),
+        "has_factor": has_factor(user),
         "sessions": user.sessions.all(),
         "grants": described_grants(user=user),
         "themes": PreferencesForm.base_fields["theme"].choices,
@@ -56,6 +59,7 @@ def password(request: HttpRequest) -> HttpResponse:
 
 
 @require_POST
+@may_lack
 def preferences(request: HttpRequest) -> HttpResponse:
     form = PreferencesForm(request.POST)
     if not form.is_valid():

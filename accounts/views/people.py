@@ -9,6 +9,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_POST
 
 from accounts import services
+from accounts.factors.services import has_factor
 from accounts.forms import GrantForm, GroupForm, NewUserForm, TokenForm
 from accounts.models import Group, ObjectType, Role, User
 from accounts.permissions import PERMISSIONS, allowed, require
@@ -48,6 +49,7 @@ def user_page(request: HttpRequest, shown: User, status: int = 200, **more: obje
     context = {
         "shown": shown,
         "sessions": shown.sessions.all(),
+        "has_factor": has_factor(shown),
         "tokens": shown.tokens.all(),
         "token_form": TokenForm(initial={"lifetime_days": "365", "scope": "read"}),
         "grants": described_grants(user=shown),

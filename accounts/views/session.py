@@ -1,6 +1,8 @@
 """Signing in and out."""
 
-from django.contrib.auth import authenticate, login, logout
+from urllib.parse import urlencode
+
+from django.contrib.auth import authenticate, logout
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render, resolve_url
 from django.utils.http import url_has_allowed_host_and_scheme
@@ -8,14 +10,15 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_POST
 
-from accounts import throttle
+from accounts import signing_in, throttle
+from accounts.factors.rule import may_lack
 from accounts.forms import SignInForm
 from accounts.middleware import public
 from events.log import record
 from portal.live import publish_to
 
 
-def _destination(request: HttpRequest) -> str:
+def destination(request: HttpRequest) -> str:
     """Where the browser wanted to go, if that is on this site."""
     wanted = request.POST.get("next") or request.GET.get("next") or ""
     if url_has_allowed_host_and_scheme(wanted, allowed_hosts={request.get_host()}, require_https=request.is_secure()):
@@ -28,7 +31,7 @@ def _destination(request: HttpRequest) -> str:
 @sensitive_post_parameters("password")
 def sign_in(request: HttpRequest) -> HttpResponse:
     if request.user.is_authenticated:
-        return redirect(_destination(request))
+        return redirect(destination(request))
     form = SignInForm(request.POST or None)
     status = 200
     if request.method == "POST" and form.is_valid():
@@ -38,9 +41,9 @@ def sign_in(request: HttpRequest) -> HttpResponse:
             status = 429
         elif user := authenticate(request, username=username, password=form.cleaned_data["password"]):
             throttle.succeeded(request, username)
-            login(request, user)
-            record("session.opened", f"{user} signed in", obj=user, user=user, request=request)
-            return redirect(_destination(request))
+            if signing_in.begin(request, user):
+                return redirect(destination(request))
+            return redirect(f"{resolve_url('accounts:second-factor')}?{urlencode({'next': destination(request)})}")
         else:
             throttle.failed(request, username)
             record("session.refused", "A sign-in was refused", severity="warning", request=request, details={"username": username[:150]})
@@ -52,6 +55,7 @@ def sign_in(request: HttpRequest) -> HttpResponse:
 
 
 @require_POST
+@may_lack
 def sign_out(request: HttpRequest) -> HttpResponse:
     record("session.closed", f"{request.user} signed out", obj=request.user, user=request.user, request=request)
     user_id = request.user.pk

@@ -56,6 +56,7 @@ class World:
         self.mapping = self.provider.mappings.create(directory_group="cn=g", group=self.group)
         self.token = Token.objects.create(user=self.person, name="t", digest="0" * 64)
         self.session = UserSession.objects.create(user=self.person, session_key="x" * 32)
+        self.passkey = self.person.passkeys.create(name="p", credential_id="x", public_key=b"")
         self.root = make_user("root", role="SuperUser")
         self.grant = self.person.grants.create(role=self.root.grants.get().role, object_type="vm", object_id=self.vm.pk)
 
@@ -69,7 +70,7 @@ class World:
             "vms/": self.vm, "templates/": self.template, "hosts/": self.host, "clusters/": self.host.cluster, "data-centers/": self.host.cluster.data_center,
             "storage/": self.domain, "disks/": self.disk, "networks/": self.network, "jobs/": self.job, "users/": self.person, "groups/": self.group,
             "roles/": self.grant.role, "me/tokens/": self.token, "grants/": self.grant, "permissions/": self.vm, "metrics/": self.vm, "enrol/": self.host,
-            "sessions/": self.session, "tokens/": self.token, "providers/": self.provider, "group-mappings/": self.mapping,
+            "sessions/": self.session, "me/factors/": self.passkey, "tokens/": self.token, "providers/": self.provider, "group-mappings/": self.mapping,
         }  # fmt: skip
         path = route.removeprefix("api/v1/")
         return next((obj.pk for start, obj in objects.items() if path.startswith(start)), None)
