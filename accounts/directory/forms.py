@@ -8,6 +8,7 @@ from django import forms
 
 from accounts.directory.ldap import normal_dn
 from accounts.directory.models import IdentityProvider
+from accounts.directory.oidc import is_good_url
 from accounts.models import Group
 
 
@@ -100,6 +101,35 @@ class LdapForm(forms.Form):
 
     def settings(self) -> dict[str, Any]:
         names = ("schema", "urls", "ca", "bind_dn", "base_dn", "user_filter", "group_base_dn")
+        return {name: self.cleaned_data[name] for name in names}
+
+
+class OidcForm(forms.Form):
+    name = forms.CharField(max_length=100, help_text="On the button, e.g. «Example Ltd.».")
+    enabled = forms.BooleanField(required=False, label="Users may sign in by it")
+    issuer = forms.CharField(max_length=500, help_text="The provider's address, e.g. https://login.example.org/realms/staff.")
+    client_id = forms.CharField(max_length=300, label="Client ID")
+    secret = forms.CharField(max_length=1024, required=False, strip=False, label="Client secret", widget=SecretInput)
+    scopes = forms.CharField(
+        max_length=300, required=False, label="More scopes", help_text="Beside openid, profile and email; often «groups»."
+    )
+    username_claim = forms.CharField(max_length=100, required=False, help_text="Empty: preferred_username.")
+    groups_claim = forms.CharField(max_length=100, required=False, help_text="Empty: groups.")
+
+    def __init__(self, *args: Any, provider: IdentityProvider, **options: Any) -> None:
+        options["initial"] = {**provider.settings, "name": provider.name, "enabled": provider.enabled}
+        super().__init__(*args, **options)
+        if provider.encrypted_secret:
+            self.fields["secret"].help_text = "Stored. Empty keeps it."
+
+    def clean_issuer(self) -> str:
+        issuer = self.cleaned_data["issuer"].strip().rstrip("/")
+        if not is_good_url(issuer):
+            raise forms.ValidationError("A provider's address begins with https://.")
+        return issuer
+
+    def settings(self) -> dict[str, Any]:
+        names = ("issuer", "client_id", "scopes", "username_claim", "groups_claim")
         return {name: self.cleaned_data[name] for name in names}
 
 

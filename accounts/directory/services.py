@@ -108,6 +108,13 @@ class Answer:
     cause: str = ""
 
 
+def leads_to(provider: IdentityProvider, person: Person) -> list[Group]:
+    """Our groups that this person would be in."""
+    theirs = {comparable(provider, name) for name in person.groups}
+    mappings = provider.mappings.select_related("group")
+    return sorted({each.group for each in mappings if comparable(provider, each.directory_group) in theirs}, key=str)
+
+
 def try_provider(actor: User, provider: IdentityProvider, username: str, password: str) -> Answer:
     """Asks the directory for a user; with a password it tries that too. Nobody is signed in, nothing is changed."""
     _require(actor, provider)
@@ -117,9 +124,7 @@ def try_provider(actor: User, provider: IdentityProvider, username: str, passwor
     except DirectoryProblem as problem:
         answer.problem, answer.cause = problem.text, problem.cause
     if answer.person is not None:
-        theirs = {comparable(provider, name) for name in answer.person.groups}
-        mappings = provider.mappings.select_related("group")
-        answer.leads_to = sorted({each.group for each in mappings if comparable(provider, each.directory_group) in theirs}, key=str)
+        answer.leads_to = leads_to(provider, answer.person)
     record("identity_provider.tested", f"{provider} was tested", obj=provider, user=actor, details={"username": username[:150]})
     return answer
 

@@ -9,11 +9,13 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_POST
 
 from accounts.directory import services
-from accounts.directory.forms import LdapForm, MappingForm, TrialForm
+from accounts.directory.forms import LdapForm, MappingForm, OidcForm, TrialForm
 from accounts.directory.models import GroupMapping, IdentityProvider, ProviderKind
 from accounts.permissions import require
 from portal.forms import add_errors
 from portal.pages.forms import form_page
+
+FORMS = {ProviderKind.LDAP: LdapForm, ProviderKind.OIDC: OidcForm}
 
 
 def providers(request: HttpRequest) -> HttpResponse:
@@ -24,7 +26,8 @@ def providers(request: HttpRequest) -> HttpResponse:
 @sensitive_post_parameters("secret")
 def new_provider(request: HttpRequest) -> HttpResponse:
     require(request.user, "user.manage")
-    return _form(request, IdentityProvider(kind=ProviderKind.LDAP), "Sign-in by LDAP", "Set up", reverse("accounts:providers"))
+    kind = ProviderKind.OIDC if request.GET.get("kind") == ProviderKind.OIDC else ProviderKind.LDAP
+    return _form(request, IdentityProvider(kind=kind), f"Sign-in by {kind.label}", "Set up", reverse("accounts:providers"))
 
 
 @sensitive_post_parameters("secret")
@@ -35,7 +38,7 @@ def edit_provider(request: HttpRequest, pk: str) -> HttpResponse:
 
 
 def _form(request: HttpRequest, provider: IdentityProvider, title: str, verb: str, back: str) -> HttpResponse:
-    form = LdapForm(request.POST or None, provider=provider)
+    form = FORMS[provider.kind](request.POST or None, provider=provider)
 
     def save(data: dict[str, object]) -> HttpResponse:
         services.save_provider(
@@ -47,12 +50,14 @@ def _form(request: HttpRequest, provider: IdentityProvider, title: str, verb: st
     return form_page(request, form, save, title=title, verb=verb, back=back)
 
 
-def _page(request: HttpRequest, provider: IdentityProvider, status: int = 200, **context: object) -> HttpResponse:
+def provider_page(request: HttpRequest, provider: IdentityProvider, status: int = 200, **context: object) -> HttpResponse:
+    """A provider's page; `context` is what a refused form or a test adds to it."""
     context = {
         "provider": provider,
         "mappings": provider.mappings.select_related("group"),
         "mapping_form": MappingForm(),
         "trial_form": TrialForm(),
+        "return_url": request.build_absolute_uri(reverse("accounts:oidc-return", args=[provider.pk])),
         "user_count": provider.users.count(),
     } | context
     return render(request, "accounts/provider.html", context, status=status)
@@ -60,7 +65,7 @@ def _page(request: HttpRequest, provider: IdentityProvider, status: int = 200, *
 
 def provider(request: HttpRequest, pk: str) -> HttpResponse:
     require(request.user, "user.manage")
-    return _page(request, get_object_or_404(IdentityProvider, pk=pk))
+    return provider_page(request, get_object_or_404(IdentityProvider, pk=pk))
 
 
 @require_POST
@@ -69,9 +74,9 @@ def try_provider(request: HttpRequest, pk: str) -> HttpResponse:
     require(request.user, "user.manage")
     shown, form = get_object_or_404(IdentityProvider, pk=pk), TrialForm(request.POST)
     if not form.is_valid():
-        return _page(request, shown, 422, trial_form=form)
+        return provider_page(request, shown, 422, trial_form=form)
     answer = services.try_provider(request.user, shown, form.cleaned_data["username"], form.cleaned_data["password"])
-    response = _page(request, shown, answer=answer, trial_form=TrialForm(initial={"username": form.cleaned_data["username"]}))
+    response = provider_page(request, shown, answer=answer, trial_form=TrialForm(initial={"username": form.cleaned_data["username"]}))
     response["Cache-Control"] = "no-store"
     return response
 
@@ -101,7 +106,7 @@ def map_group(request: HttpRequest, pk: str) -> HttpResponse:
         else:
             messages.success(request, f"Whoever is in {mapping.directory_group} is in {mapping.group} from their next sign-in on.")
             return redirect("accounts:provider", pk=pk)
-    return _page(request, shown, 422, mapping_form=form)
+    return provider_page(request, shown, 422, mapping_form=form)
 
 
 @require_POST

@@ -11,6 +11,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_POST
 
 from accounts import signing_in, throttle
+from accounts.directory.models import IdentityProvider, ProviderKind
 from accounts.factors.rule import may_lack
 from accounts.forms import SignInForm
 from accounts.middleware import public
@@ -20,7 +21,11 @@ from portal.live import publish_to
 
 def destination(request: HttpRequest) -> str:
     """Where the browser wanted to go, if that is on this site."""
-    wanted = request.POST.get("next") or request.GET.get("next") or ""
+    return safe_destination(request, request.POST.get("next") or request.GET.get("next") or "")
+
+
+def safe_destination(request: HttpRequest, wanted: str) -> str:
+    """`wanted` if that is on this site; the dashboard otherwise."""
     if url_has_allowed_host_and_scheme(wanted, allowed_hosts={request.get_host()}, require_https=request.is_secure()):
         return wanted
     return resolve_url("portal:dashboard")
@@ -49,9 +54,12 @@ def sign_in(request: HttpRequest) -> HttpResponse:
             record("session.refused", "A sign-in was refused", severity="warning", request=request, details={"username": username[:150]})
             form.add_error(None, getattr(request, "sign_in_problem", "") or "This user name and password do not match.")
             status = 422
-    return render(
-        request, "accounts/sign_in.html", {"form": form, "next": request.POST.get("next") or request.GET.get("next", "")}, status=status
-    )
+    context = {
+        "form": form,
+        "next": request.POST.get("next") or request.GET.get("next", ""),
+        "providers": IdentityProvider.objects.filter(kind=ProviderKind.OIDC, enabled=True),
+    }
+    return render(request, "accounts/sign_in.html", context, status=status)
 
 
 @require_POST
