@@ -3,6 +3,7 @@
 from django import forms
 
 from accounts.models import Group, ObjectType, Role, User
+from accounts.tokens import SCOPES
 
 
 class SignInForm(forms.Form):
@@ -22,6 +23,11 @@ class NewUserForm(forms.Form):
         widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
         help_text="At least 10 characters.",
     )
+
+
+class ServiceAccountForm(forms.Form):
+    username = forms.CharField(max_length=150, label="Name", widget=forms.TextInput(attrs={"autocomplete": "off"}))
+    full_name = forms.CharField(max_length=255, required=False, label="What it is for")
 
 
 class PasswordForm(forms.Form):
@@ -44,7 +50,8 @@ class GroupForm(forms.ModelForm):
 
     class Meta:
         model = Group
-        fields = ["name", "description", "members"]
+        fields = ["name", "description", "require_second_factor", "members"]
+        labels = {"require_second_factor": "Members must have a second factor"}
         widgets = {"description": forms.TextInput()}
 
 
@@ -61,6 +68,11 @@ class TokenForm(forms.Form):
     LIFETIMES = [("30", "30 days"), ("90", "90 days"), ("365", "a year"), ("", "for ever")]
 
     name = forms.CharField(max_length=150, help_text="What will use it, e.g. «backup script».")
+    scope = forms.ChoiceField(
+        choices=[(name, title) for name, (title, _) in SCOPES.items()],
+        initial="read",
+        help_text="A token never does more than its user may.",
+    )
     lifetime_days = forms.ChoiceField(choices=LIFETIMES, required=False, initial="90", label="Valid for")
 
 

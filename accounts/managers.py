@@ -25,7 +25,11 @@ def next_end(user: "User") -> "datetime | None":
 
 
 def grants_of(user: "User", permission: str) -> "QuerySet[Any]":
-    """Those in force whose role holds the permission."""
+    """Those in force whose role holds the permission; none where an API token leaves it out."""
+    from accounts.models import Grant
+
+    if user.scope is not None and permission not in user.scope:
+        return Grant.objects.none()
     return grants_in_force(user).filter(role__permissions__permission=permission)
 
 

@@ -4,6 +4,7 @@ A permission is `<object type>.<verb>`. It is held on an object when a grant on 
 (see Entity.GRANT_PATHS), gives a role with that permission.
 """
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
@@ -132,7 +133,7 @@ def effective(user: Any, obj: Any = None) -> frozenset[str]:
     if not user.is_authenticated or not user.is_active:
         return frozenset()
     grants = grants_in_force(user).filter(_on(obj))
-    return frozenset(grants.values_list("role__permissions__permission", flat=True))
+    return _within_scope(user, grants.values_list("role__permissions__permission", flat=True))
 
 
 def effective_until(user: Any, obj: Any, end: datetime | None) -> frozenset[str]:
@@ -141,7 +142,7 @@ def effective_until(user: Any, obj: Any, end: datetime | None) -> frozenset[str]
         return frozenset()
     lasting = Q(expires_at=None) if end is None else Q(expires_at=None) | Q(expires_at__gte=end)
     grants = grants_in_force(user).filter(_on(obj)).filter(lasting)
-    return frozenset(grants.values_list("role__permissions__permission", flat=True))
+    return _within_scope(user, grants.values_list("role__permissions__permission", flat=True))
 
 
 def anywhere(user: Any) -> frozenset[str]:
@@ -149,7 +150,12 @@ def anywhere(user: Any) -> frozenset[str]:
     if not user.is_authenticated or not user.is_active:
         return frozenset()
     grants = grants_in_force(user)
-    return frozenset(grants.values_list("role__permissions__permission", flat=True).distinct())
+    return _within_scope(user, grants.values_list("role__permissions__permission", flat=True).distinct())
+
+
+def _within_scope(user: Any, permissions: Iterable[str]) -> frozenset[str]:
+    """What an API token leaves of its bearer's permissions."""
+    return frozenset(permissions) if user.scope is None else user.scope.intersection(permissions)
 
 
 # Whoever holds one of these on anything has the administration's pages; everybody else has the portal.

@@ -11,6 +11,8 @@ from django.utils import timezone
 
 from accounts.models import Grant, Group, ObjectType, Role, User
 from accounts.permissions import effective_until, require
+from accounts.reach import grants_of_users, require_reach
+from accounts.sessions.services import end_all
 from events.log import record
 from portal.live import publish_to
 
@@ -48,6 +50,11 @@ def set_password(actor: User, user: User, password: str) -> None:
     """For oneself, or for another with user.manage. Ends no session but, by Django's session hash, all of them."""
     if actor.pk != user.pk:
         require(actor, "user.manage")
+        require_reach(actor, grants_of_users(User.objects.filter(pk=user.pk)), f"set the password of {user}")
+    if user.is_service:
+        raise ValidationError({"password": f"{user} is a service account: it signs in by tokens alone."})
+    if user.source_id is not None:
+        raise ValidationError({"password": f"The password of {user} is kept by {user.source}: change it there."})
     _check_password(password, user)
     user.set_password(password)
     user.save(update_fields=["password"])
@@ -66,6 +73,8 @@ def set_active(actor: User, user: User, active: bool) -> None:
         obj=user,
         user=actor,
     )
+    if not active:
+        end_all(actor, user)
     _recheck([user])
 
 
@@ -92,13 +101,15 @@ def save_group(actor: User, group: Group, members: list[User]) -> Group:
     group.full_clean()
     with transaction.atomic():
         before = set(group.members.all()) if not group._state.adding else set()
+        demanded = Group.objects.filter(pk=group.pk, require_second_factor=True).exists()
         for held in Grant.objects.filter(group=group).select_related("role"):
             _require_holding(actor, held.role, _object_of(held), held.expires_at)
         group.save()
         group.members.set(members)
         _keep_a_super_user()
     record("group.changed", f"Group {group} has {len(members)} members", obj=group, user=actor)
-    _recheck(before ^ set(members))
+    # What members without a second factor have open closes when it is demanded of them.
+    _recheck(before ^ set(members) if demanded == group.require_second_factor else before | set(members))
     return group
 
 

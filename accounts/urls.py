@@ -1,10 +1,13 @@
-from django.urls import path
+from django.urls import include, path
 
 from accounts.keys import pages as key_pages
 from accounts.views import grants, look, me, people, roles, session
 
 app_name = "accounts"
 urlpatterns = [
+    path("", include("accounts.directory.urls")),
+    path("", include("accounts.factors.urls")),
+    path("", include("accounts.sessions.urls")),
     path("sign-in/", session.sign_in, name="sign-in"),
     path("sign-out/", session.sign_out, name="sign-out"),
     path("me/", me.me, name="me"),

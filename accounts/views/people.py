@@ -9,7 +9,8 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_POST
 
 from accounts import services
-from accounts.forms import GrantForm, GroupForm, NewUserForm
+from accounts.factors.services import has_factor
+from accounts.forms import GrantForm, GroupForm, NewUserForm, TokenForm
 from accounts.models import Group, ObjectType, User
 from accounts.permissions import allowed, require
 from accounts.views.grants import described_grants
@@ -40,15 +41,23 @@ def new_user(request: HttpRequest) -> HttpResponse:
 
 def user(request: HttpRequest, pk: str) -> HttpResponse:
     require(request.user, "user.view")
-    shown = get_object_or_404(User, pk=pk)
+    return user_page(request, get_object_or_404(User.objects.select_related("source"), pk=pk))
+
+
+def user_page(request: HttpRequest, shown: User, status: int = 200, **more: object) -> HttpResponse:
+    """The page of a user; `more` is what a refused form or a new token adds to it."""
     context = {
         "shown": shown,
+        "sessions": shown.sessions.all(),
+        "has_factor": has_factor(shown),
+        "tokens": shown.tokens.all(),
+        "token_form": TokenForm(initial={"lifetime_days": "365", "scope": "read"}),
         "grants": described_grants(user=shown),
         "grant_form": GrantForm(initial={"user": shown, "object_type": ObjectType.SYSTEM}),
         "may_manage": allowed(request.user, "user.manage"),
         "may_grant": allowed(request.user, "grant.manage"),
     }
-    return render(request, "accounts/user.html", context)
+    return render(request, "accounts/user.html", context | more, status=status)
 
 
 def _answer(request: HttpRequest, message: str, action: object, *args: object) -> None:

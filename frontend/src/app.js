@@ -18,6 +18,7 @@ import "./live-chart.js";
 import "./live-regions.js";
 import "./menus.js";
 import "./palette.js";
+import "./passkeys.js";
 import "./theme.js";
 import "./times.js";
 import "./vm-thumbnail.js";

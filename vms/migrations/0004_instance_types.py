@@ -23,7 +23,7 @@ def write_predefined(apps, schema_editor):
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('vms', '0002_domain_name'),
+        ('vms', '0003_list_order'),
     ]
 
     operations = [

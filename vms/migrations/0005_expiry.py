@@ -8,7 +8,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('hosts', '0005_watcher'),
-        ('vms', '0003_instance_types'),
+        ('vms', '0004_instance_types'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

@@ -34,7 +34,18 @@ def test_a_key_is_kept_once_named_by_its_comment(good):
 def test_what_is_no_key_is_refused(good):
     user = make_user()
     weak = public(rsa.generate_private_key(65537, 1024))
-    for text in ("", "ssh-ed25519", "ssh-ed25519 AAAA", f"{good}\n{good}", f'command="rm" {good}', "ssh-dss AAAA x", weak, "-----BEGIN OPENSSH PRIVATE KEY-----", good[:-9], "x" * 20_000):
+    for text in (
+        "",
+        "ssh-ed25519",
+        "ssh-ed25519 AAAA",
+        f"{good}\n{good}",
+        f'command="rm" {good}',
+        "ssh-dss AAAA x",
+        weak,
+        "-----BEGIN OPENSSH PRIVATE KEY-----",
+        good[:-9],
+        "x" * 20_000,
+    ):
         with pytest.raises(FieldError):
             services.add(user, text)
     assert not UserKey.objects.exists()

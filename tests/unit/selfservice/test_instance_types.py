@@ -26,7 +26,9 @@ def test_an_administrator_makes_changes_and_removes_one(client):
     assert Event.objects.filter(kind__startswith="instance_type.").count() == 3
 
 
-@pytest.mark.parametrize(("change", "at"), [({"name": "TINY"}, "exists already"), ({"memory_mib": "1M"}, "at least"), ({"vcpus": "0"}, "greater than")])
+@pytest.mark.parametrize(
+    ("change", "at"), [({"name": "TINY"}, "exists already"), ({"memory_mib": "1M"}, "at least"), ({"vcpus": "0"}, "greater than")]
+)
 def test_bad_values_are_refused_at_their_field(client, change, at):
     client.force_login(make_user(role="SuperUser"))
     answer = client.post("/instance-types/new/", BODY | change)

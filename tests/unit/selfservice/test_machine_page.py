@@ -89,7 +89,17 @@ def test_sharing_with_a_group_that_one_is_in_and_no_other(client, anna, vm):
     assert Grant.objects.filter(group=mine).exists() and not Grant.objects.filter(group=theirs).exists()
 
 
-@pytest.mark.parametrize("body", [{"who": "", "role": "UserRole"}, {"who": "nobody-here", "role": "UserRole"}, {"who": "anna", "role": "UserRole"}, {"who": "bob", "role": "SuperUser"}, {"who": "bob", "role": "VmCreator"}, {"who": "bob"}])
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"who": "", "role": "UserRole"},
+        {"who": "nobody-here", "role": "UserRole"},
+        {"who": "anna", "role": "UserRole"},
+        {"who": "bob", "role": "SuperUser"},
+        {"who": "bob", "role": "VmCreator"},
+        {"who": "bob"},
+    ],
+)
 def test_a_share_that_makes_no_sense_is_refused(client, anna, vm, body):
     make_user("bob")
     client.post(f"/my/vms/{vm.pk}/share/", body)

@@ -22,7 +22,9 @@ def cluster():
 
 @pytest.fixture
 def template(cluster):
-    return make_template(data_center=cluster.data_center, memory_mib=256, disks=[make_disk(domain=make_storage(data_center=cluster.data_center))])
+    return make_template(
+        data_center=cluster.data_center, memory_mib=256, disks=[make_disk(domain=make_storage(data_center=cluster.data_center))]
+    )
 
 
 @pytest.fixture
