@@ -1,12 +1,13 @@
 """A real OpenID Connect provider on a loopback port. What it is sent is kept, and its answers can be changed on their way."""
 
+import io
 import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, parse_qsl, urlsplit
 
 import requests
 import werkzeug.serving
@@ -34,7 +35,8 @@ class Provider:
     def _serve(self, environ: Any, start_response: Any) -> Any:
         request = Request(environ)
         if request.path == "/oauth2/token":
-            self.token_requests.append(request.form.to_dict())
+            environ["wsgi.input"] = io.BytesIO(request.get_data())  # read once here, once more by the provider
+            self.token_requests.append(dict(parse_qsl(request.get_data(as_text=True))))
         answer = Response.from_app(self._app, environ)
         if change := self.tamper.get(request.path):
             answer.set_data(json.dumps(change(json.loads(answer.get_data()))))
