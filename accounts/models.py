@@ -43,6 +43,7 @@ class User(AbstractBaseUser):
     objects = UserManager()
     # What an API token narrows its bearer to, for this request; None: nothing is taken away. See accounts.tokens.
     scope: frozenset[str] | None = None
+    token_name = ""  # by which token they came, for this request
 
     class Meta:
         ordering = ["username"]

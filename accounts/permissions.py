@@ -169,12 +169,21 @@ def is_administrator(user: Any) -> bool:
     return not ADMINISTRATIVE.isdisjoint(anywhere(user))
 
 
+class Refused(PermissionDenied):
+    """Says what was tried, and on what: for the audit log."""
+
+    def __init__(self, text: str, permission: str, obj: Any) -> None:
+        super().__init__(text)
+        self.permission = permission
+        self.obj = obj
+
+
 def require(user: Any, permission: str, obj: Any = None) -> None:
-    """Raises PermissionDenied, with a sentence for the user, unless `allowed`."""
+    """Raises Refused (a PermissionDenied), with a sentence for the user, unless `allowed`."""
     if not allowed(user, permission, obj):
         kind, verb = permission.split(".")
         where = f" on {obj}" if obj is not None else ""
-        raise PermissionDenied(f"You may not {verb} this {kind.replace('_', ' ')}{where}: no grant gives you {permission}.")
+        raise Refused(f"You may not {verb} this {kind.replace('_', ' ')}{where}: no grant gives you {permission}.", permission, obj)
 
 
 def ensure_predefined_roles() -> None:

@@ -51,5 +51,6 @@ def user_of(text: str) -> User | None:
     if token.last_used_at is None or now - token.last_used_at > LAST_USED_RESOLUTION:
         Token.objects.filter(pk=token.pk).update(last_used_at=now)
     user = token.user
+    user.token_name = f"{token.name} ({str(token.pk)[:8]})"
     user.scope = SCOPES[token.scope][1] if token.scope in SCOPES else frozenset()
     return user

@@ -53,6 +53,7 @@ def install(api: NinjaAPI) -> None:
 
     @api.exception_handler(PermissionDenied)
     def denied(request: HttpRequest, error: PermissionDenied) -> HttpResponse:
+        request.refusal = error  # type: ignore[attr-defined]  # for the audit log
         return problem(403, "Not permitted", str(error))
 
     @api.exception_handler(Http404)

@@ -1,9 +1,11 @@
-"""Writing the event log."""
+"""Writing the event log, and by it the audit log."""
 
 from typing import Any
 
 from django.http import HttpRequest
 
+from audit import kinds
+from audit.log import Change
 from events.models import Event, Severity
 from portal.live import publish
 
@@ -18,6 +20,7 @@ def record(
     job: Any = None,
     request: HttpRequest | None = None,
     details: dict[str, Any] | None = None,
+    change: Change | None = None,
 ) -> Event:
     """Adds one event and tells open browsers.
 
@@ -25,6 +28,7 @@ def record(
         kind: `<object type>.<what happened>`, e.g. "vm.started".
         obj: what it happened to; None is the system.
         details: plain values, never a secret.
+        change: what differs before and after, for the audit log (audit.log.changes).
     """
     event = Event.objects.create(
         kind=kind,
@@ -39,5 +43,6 @@ def record(
         address=request.META.get("REMOTE_ADDR") or None if request is not None else None,
         details=details or {},
     )
+    kinds.from_event(kind, message, obj=obj, user=user, job=job, severity=severity, details=details or {}, change=change)
     publish("event", event.pk, "added")
     return event

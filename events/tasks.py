@@ -1,4 +1,4 @@
-"""What beat runs for events and finished jobs: rows leave by age, a few at a time, so that nobody waits for the deletion."""
+"""What beat runs for events, finished jobs and the audit log: rows leave by age, a few at a time, so that nobody waits for the deletion."""
 
 from datetime import timedelta
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 from celery import shared_task
 from django.utils import timezone
 
+from audit import retention as audit
 from events.models import Event
 from jobs.models import Job, JobStatus
 
@@ -19,6 +20,7 @@ def retention() -> None:
     now = timezone.now()
     _delete(Event.objects.filter(at__lt=now - timedelta(days=EVENT_DAYS)))
     _delete(Job.objects.filter(status__in=JobStatus.finished(), finished_at__lt=now - timedelta(days=JOB_DAYS)))
+    audit.trim()
 
 
 def _delete(rows: Any) -> None:

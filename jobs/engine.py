@@ -13,6 +13,7 @@ from django.utils import timezone
 from kombu.exceptions import OperationalError as BrokerAway
 
 from accounts.permissions import allowed
+from audit import log as audit
 from jobs.context import Context, announce
 from jobs.errors import NotCancellable, ObjectBusy
 from jobs.kinds import StepDef, kind_of, register
@@ -63,6 +64,7 @@ def submit(kind: str, *, user: Any, target: Any, title: str, params: dict[str, A
                 raise ObjectBusy(str(obj), holder_of(obj)) from None
         steps = definition.steps(job)
         Step.objects.bulk_create([Step(job=job, index=index, name=step.name, title=step.title) for index, step in enumerate(steps)])
+        audit.append(f"{kind}.asked", title, obj=target, user=user, details=job.params, job_id=job.pk)
         transaction.on_commit(lambda: deliver(job.pk))
         announce(job, "added")
     return job
@@ -105,13 +107,16 @@ def cancel(user: Any, job: Job) -> None:
     Raises:
         NotCancellable: it has ended, or its kind cannot be stopped half-way.
     """
+    target = (job.object_type, job.object_id, job.object_name)
     if not _may_cancel(user, job):
+        audit.append(f"{job.kind}.cancel", f"Cancel «{job.title}»", target=target, user=user, outcome="refused", job_id=job.pk)
         raise NotCancellable("Only who started a job, or an administrator of its object, cancels it.")
     if job.status in JobStatus.finished():
         raise NotCancellable(f"«{job.title}» has already {job.status}.")
     if not job.cancellable:
         raise NotCancellable(f"«{job.title}» cannot be stopped half-way.")
     Job.objects.filter(pk=job.pk).exclude(status__in=JobStatus.finished()).update(cancel_requested=True, rev=F("rev") + 1)
+    audit.append(f"{job.kind}.cancel", f"Cancel «{job.title}»", target=target, user=user, job_id=job.pk)
     job.refresh_from_db()
     announce(job)
     if job.status == JobStatus.QUEUED:

@@ -11,6 +11,7 @@ from django.db.models import F, Q
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
+from audit import circumstances
 from events.log import record
 from hypervisor.errors import HostUnreachable, HypervisorError
 from jobs.context import Context, announce
@@ -35,7 +36,7 @@ def run(job_id: UUID) -> bool:
     job = Job.objects.get(pk=job_id)
     announce(job)
     context = Context(job, claim)
-    with heartbeat.keeping(context):
+    with heartbeat.keeping(context), circumstances.acting(circumstances.of_job(job)):
         try:
             _execute(context)
         except ClaimLost:

@@ -43,6 +43,7 @@ INSTALLED_APPS = [
     "vms",
     "jobs",
     "events",
+    "audit",
     "metrics",
     "watcher",
     "api",
@@ -56,6 +57,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "audit.middleware.AuditTrail",  # knows the user, and sees every answer of what follows
     "accounts.sessions.middleware.KeepSession",
     "accounts.middleware.RequireSignIn",
     "django.contrib.messages.middleware.MessageMiddleware",
@@ -193,6 +195,9 @@ JOB_STALE_SECONDS = env.float("VIREO_JOB_STALE_SECONDS", default=10.0)
 PORTAL_VM_DAYS = env.int("VIREO_PORTAL_VM_DAYS", default=0)
 EXPIRY_NOTICE_DAYS = env.int("VIREO_EXPIRY_NOTICE_DAYS", default=3)
 EXPIRY_GRACE_DAYS = env.int("VIREO_EXPIRY_GRACE_DAYS", default=7)
+
+# Days after which entries leave the audit log; 0: never.
+AUDIT_DAYS = env.int("VIREO_AUDIT_DAYS", default=0)
 
 LOGGING = {
     "version": 1,

@@ -13,6 +13,7 @@ from django.db import IntegrityError, transaction
 
 from accounts.models import User
 from accounts.permissions import allowed, grant, require
+from audit import log as audit
 from events.log import record
 from hosts.models import Cluster, Host
 from jobs.engine import holder_of, submit
@@ -330,6 +331,8 @@ def bulk(user: User, vms: Iterable[VM], action: str, **options: Any) -> list[Bul
             job = remove(user, vm, bool(options.get("keep_disks"))) if action == "remove" else act(user, vm, action, **options)
             results.append(BulkResult(vm, job))
         except (NotPossible, ObjectBusy, PermissionDenied, FieldError) as error:
+            if isinstance(error, PermissionDenied):
+                audit.refused(error, user=user, action=f"vm.{action}", obj=vm)
             results.append(BulkResult(vm, None, " ".join(error.messages) if isinstance(error, FieldError) else str(error)))
     return results
 

@@ -16,6 +16,7 @@ from accounts.factors.rule import may_lack
 from accounts.forms import SignInForm
 from accounts.looking_middleware import as_oneself
 from accounts.middleware import public
+from accounts.models import User
 from events.log import record
 from portal.live import publish_to
 
@@ -52,7 +53,9 @@ def sign_in(request: HttpRequest) -> HttpResponse:
             return redirect(f"{resolve_url('accounts:second-factor')}?{urlencode({'next': destination(request)})}")
         else:
             throttle.failed(request, username)
-            record("session.refused", "A sign-in was refused", severity="warning", request=request, details={"username": username[:150]})
+            known = User.objects.filter(username__iexact=username).first()
+            details = {"username": username[:150]}
+            record("session.refused", "A sign-in was refused", severity="warning", obj=known, request=request, details=details)
             form.add_error(None, getattr(request, "sign_in_problem", "") or "This user name and password do not match.")
             status = 422
     context = {

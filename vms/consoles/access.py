@@ -5,6 +5,7 @@ from typing import Any
 from accounts.models import User
 from accounts.permissions import allowed
 from accounts.sessions import services as sessions
+from audit import log as audit
 from events.log import record
 from vms.consoles.tickets import Pass, redeem
 from vms.models import VM
@@ -52,3 +53,10 @@ def note_closed(vm: VM, user: User, kind: str, seconds: float, why: str) -> None
         user=user,
         details={"console": kind, "seconds": round(seconds), "why": why},
     )
+
+
+def note_refused(vm_id: Any, user: User, kind: str, why: str) -> None:
+    """The audit entry of a console that somebody tried to open."""
+    vm = VM.objects.filter(pk=vm_id).first()
+    target = ("vm", vm_id, vm.name if vm else "")
+    audit.append("console.refused", why, target=target, user=user, outcome="refused", details={"console": kind})

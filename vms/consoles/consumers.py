@@ -70,6 +70,8 @@ class ConsoleConsumer:
             ending = await self._serve()
         except Ending as refused:
             ending = refused
+            if refused.code in (Close.TICKET, Close.FORBIDDEN):
+                await database_sync_to_async(access.note_refused)(self._vm_id, self._user, self.kind, refused.reason)
             await self._say(op="refused", code=refused.word, reason=refused.reason, retry=refused.retry, **refused.facts)
         if ending.code != Close.LEFT:
             await self._quietly({"type": "websocket.close", "code": int(ending.code), "reason": ending.reason[:100]})
