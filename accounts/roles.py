@@ -9,6 +9,7 @@ from django.db.models import Q
 from accounts.models import Role, RolePermission, User
 from accounts.permissions import ALL_PERMISSIONS, effective_until, require
 from accounts.services import _recheck
+from audit import log as audit
 from events.log import record
 
 
@@ -32,6 +33,8 @@ def save_role(actor: User, role: Role, permissions: Iterable[str]) -> Role:
             raise ValidationError({"name": f"A role named {role.name} exists already."})
         role.full_clean(validate_constraints=False)
         verb = "created" if role._state.adding else "changed"
+        before = audit.stored(role, "name", "description") | ({"permissions": sorted(have)} if have else {})
+        change = audit.changes(before, audit.snapshot(role, "name", "description") | {"permissions": sorted(wanted)})
         role.save()
         role.permissions.exclude(permission__in=wanted).delete()
         RolePermission.objects.bulk_create([RolePermission(role=role, permission=each) for each in sorted(wanted - have)])
@@ -41,6 +44,7 @@ def save_role(actor: User, role: Role, permissions: Iterable[str]) -> Role:
             obj=role,
             user=actor,
             details={"added": sorted(wanted - have), "removed": sorted(have - wanted)},
+            change=change,
         )
     if have != wanted:
         _recheck(holders(role))

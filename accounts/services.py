@@ -1,5 +1,6 @@
 """The verbs on users, groups and grants. Each checks the permission of who asks, and leaves an event."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
@@ -13,6 +14,7 @@ from accounts.models import Grant, Group, ObjectType, Role, User
 from accounts.permissions import effective_until, require
 from accounts.reach import grants_of_users, require_reach
 from accounts.sessions.services import end_all
+from audit import log as audit
 from events.log import record
 from portal.live import publish_to
 
@@ -35,7 +37,8 @@ def create_user(actor: User, username: str, password: str, *, full_name: str = "
     user.set_password(password)
     user.full_clean(exclude=["password"])
     user.save()
-    record("user.created", f"User {username} was created", obj=user, user=actor)
+    change = audit.Change({}, audit.snapshot(user, "username", "full_name", "email"))
+    record("user.created", f"User {username} was created", obj=user, user=actor, change=change)
     return user
 
 
@@ -64,6 +67,7 @@ def set_password(actor: User, user: User, password: str) -> None:
 def set_active(actor: User, user: User, active: bool) -> None:
     require(actor, "user.manage")
     with transaction.atomic():
+        before = audit.stored(user, "is_active")
         user.is_active = active
         user.save(update_fields=["is_active"])
         _keep_a_super_user()
@@ -72,6 +76,7 @@ def set_active(actor: User, user: User, active: bool) -> None:
         f"User {user} was {'activated' if active else 'deactivated'}",
         obj=user,
         user=actor,
+        change=audit.changes(before, {"is_active": active}),
     )
     if not active:
         end_all(actor, user)
@@ -84,7 +89,8 @@ def delete_user(actor: User, user: User) -> None:
         raise ValidationError("You cannot remove yourself.")
     members = [user]
     with transaction.atomic():
-        record("user.removed", f"User {user} was removed", obj=user, user=actor)
+        change = audit.Change(audit.snapshot(user, "username", "full_name", "email", "is_active"), {})
+        record("user.removed", f"User {user} was removed", obj=user, user=actor, change=change)
         user_id = user.pk
         user.delete()
         _keep_a_super_user()
@@ -101,13 +107,15 @@ def save_group(actor: User, group: Group, members: list[User]) -> Group:
     group.full_clean()
     with transaction.atomic():
         before = set(group.members.all()) if not group._state.adding else set()
+        stored = audit.stored(group, "name", "description", "require_second_factor") | {"members": _names(before)}
         demanded = Group.objects.filter(pk=group.pk, require_second_factor=True).exists()
         for held in Grant.objects.filter(group=group).select_related("role"):
             _require_holding(actor, held.role, _object_of(held), held.expires_at)
         group.save()
         group.members.set(members)
         _keep_a_super_user()
-    record("group.changed", f"Group {group} has {len(members)} members", obj=group, user=actor)
+    now = audit.snapshot(group, "name", "description", "require_second_factor") | {"members": _names(members)}
+    record("group.changed", f"Group {group} has {len(members)} members", obj=group, user=actor, change=audit.changes(stored, now))
     # What members without a second factor have open closes when it is demanded of them.
     _recheck(before ^ set(members) if demanded == group.require_second_factor else before | set(members))
     return group
@@ -117,7 +125,8 @@ def delete_group(actor: User, group: Group) -> None:
     require(actor, "user.manage")
     members = list(group.members.all())
     with transaction.atomic():
-        record("group.removed", f"Group {group} was removed", obj=group, user=actor)
+        change = audit.Change({"name": group.name, "members": _names(members)}, {})
+        record("group.removed", f"Group {group} was removed", obj=group, user=actor, change=change)
         group.delete()
         _keep_a_super_user()
     _recheck(members)
@@ -153,11 +162,13 @@ def give(
             defaults={"created_by": actor, "expires_at": expires_at},
         )
         if created or made.expires_at != expires_at:
+            before = {} if created else _facts_of(made)
             Grant.objects.filter(pk=made.pk).update(expires_at=expires_at)
             made.expires_at = expires_at
             where = obj if obj is not None else "the whole system"
             until = f" until {expires_at:%Y-%m-%d %H:%M %Z}" if expires_at else ""
-            record("grant.given", f"{role} on {where} was given to {user or group}{until}", obj=obj, user=actor)
+            change = audit.changes(before, _facts_of(made))
+            record("grant.given", f"{role} on {where} was given to {user or group}{until}", obj=obj, user=actor, change=change)
             if not created:
                 _keep_a_super_user()
     _recheck([user] if user else group.members.all() if group else [])
@@ -175,10 +186,20 @@ def withdraw(actor: User, grant: Grant) -> None:
             f"{grant.role} on {obj or 'the whole system'} was withdrawn from {grant.user or grant.group}",
             obj=obj,
             user=actor,
+            change=audit.Change(_facts_of(grant), {}),
         )
         grant.delete()
         _keep_a_super_user()
     _recheck(holders)
+
+
+def _names(users: Iterable[User]) -> list[str]:
+    return sorted(user.username for user in users)
+
+
+def _facts_of(grant: Grant) -> dict[str, Any]:
+    """A grant, for the audit log."""
+    return {"role": grant.role.name, "user": str(grant.user or ""), "group": str(grant.group or ""), "until": grant.expires_at}
 
 
 def _object_of(grant: Grant) -> Any:

@@ -32,6 +32,11 @@ def snapshot(obj: Any, *names: str) -> dict[str, Any]:
     return {name: getattr(obj, name) for name in names}
 
 
+def stored(obj: Any, *names: str) -> dict[str, Any]:
+    """The same as the database has them, while `obj` may be changed already; empty for an object that is new."""
+    return type(obj)._default_manager.filter(pk=obj.pk).values(*names).first() or {}
+
+
 def append(
     action: str,
     message: str = "",

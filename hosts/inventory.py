@@ -8,6 +8,7 @@ from django.db.models import ProtectedError
 
 from accounts.models import User
 from accounts.permissions import require
+from audit import log as audit
 from events.log import record
 from hosts.models import Cluster, DataCenter
 from portal.errors import FieldError, NotPossible
@@ -76,11 +77,13 @@ def _save(user: User, obj: Any, what: str, siblings: Any) -> Any:
     if siblings.exclude(pk=obj.pk).filter(name__iexact=obj.name).exists():
         raise taken
     obj.rev += 1
+    names = ("name", "description", "cpu_model") if isinstance(obj, Cluster) else ("name", "description")
+    change = audit.changes(audit.stored(obj, *names), audit.snapshot(obj, *names))
     try:
         with transaction.atomic():
             obj.save()
             publish(obj.OBJECT_TYPE, obj.pk, "added" if what == "created" else "changed", obj.rev)
-            record(f"{obj.OBJECT_TYPE}.{what}", f"{kind.capitalize()} {obj.name} was {what}", obj=obj, user=user)
+            record(f"{obj.OBJECT_TYPE}.{what}", f"{kind.capitalize()} {obj.name} was {what}", obj=obj, user=user, change=change)
     except IntegrityError:
         raise taken from None
     return obj

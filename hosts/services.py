@@ -9,6 +9,7 @@ from django.db import IntegrityError, transaction
 
 from accounts.models import User
 from accounts.permissions import require
+from audit import log as audit
 from events.log import record
 from hosts import can
 from hosts.address import valid_address, valid_port, valid_ssh_user
@@ -204,6 +205,7 @@ def edit(user: User, host: Host, changes: Mapping[str, Any]) -> tuple[Host, Job 
         require(user, "host.create", changed["cluster"])
         if host.vms.exists():
             raise FieldError("cluster", f"{host.name} has VMs: it cannot change its cluster.")
+    before = audit.snapshot(host, *changed)
     for name, value in changed.items():
         setattr(host, name, value)
     _check_unique(host)
@@ -215,7 +217,8 @@ def edit(user: User, host: Host, changes: Mapping[str, Any]) -> tuple[Host, Job 
         host.rev += 1
         _save(host, update_fields=[*changed, "rev", "updated_at"])
         publish("host", host.pk, "changed", host.rev, {"status": host.status})
-        record("host.edited", f"Host {host.name} was changed: {', '.join(sorted(changed))}", obj=host, user=user)
+        change = audit.changes(before, audit.snapshot(host, *before))
+        record("host.edited", f"Host {host.name} was changed: {', '.join(sorted(changed))}", obj=host, user=user, change=change)
         if moves & _REACHED_BY and host.status != HostStatus.MAINTENANCE:
             job = submit_add(user, host)
     return host, job

@@ -33,12 +33,22 @@ def holder_of(obj: Any) -> Job | None:
     return lock.job if lock else None
 
 
-def submit(kind: str, *, user: Any, target: Any, title: str, params: dict[str, Any] | None = None, locks: Iterable[Any] = ()) -> Job:
+def submit(
+    kind: str,
+    *,
+    user: Any,
+    target: Any,
+    title: str,
+    params: dict[str, Any] | None = None,
+    locks: Iterable[Any] = (),
+    change: audit.Change | None = None,
+) -> Job:
     """Queues a job and locks what it works on, in one transaction; the workers hear of it on commit.
 
     Args:
         target: the object that the job is about; always locked.
         locks: further objects that no other job may touch meanwhile.
+        change: what differs before and after, for the audit log.
 
     Raises:
         ObjectBusy: another job holds one of them.
@@ -64,7 +74,7 @@ def submit(kind: str, *, user: Any, target: Any, title: str, params: dict[str, A
                 raise ObjectBusy(str(obj), holder_of(obj)) from None
         steps = definition.steps(job)
         Step.objects.bulk_create([Step(job=job, index=index, name=step.name, title=step.title) for index, step in enumerate(steps)])
-        audit.append(f"{kind}.asked", title, obj=target, user=user, details=job.params, job_id=job.pk)
+        audit.append(f"{kind}.asked", title, obj=target, user=user, change=change, details=job.params, job_id=job.pk)
         transaction.on_commit(lambda: deliver(job.pk))
         announce(job, "added")
     return job

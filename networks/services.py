@@ -9,6 +9,7 @@ from django.db import IntegrityError, transaction
 
 from accounts.models import User
 from accounts.permissions import require
+from audit import log as audit
 from events.log import record
 from hosts.models import Cluster
 from jobs import engine
@@ -91,6 +92,7 @@ def edit(user: User, network: Network, changes: Mapping[str, Any]) -> tuple[Netw
             )
     if not changed:
         return network, None
+    change = audit.Change(audit.snapshot(network, *changed), changed)
     for field, value in changed.items():
         setattr(network, field, value)
     _check_unique(network)
@@ -98,7 +100,7 @@ def edit(user: User, network: Network, changes: Mapping[str, Any]) -> tuple[Netw
     with transaction.atomic():
         _save(network)
         publish("network", network.pk, "changed", network.rev)
-        record("network.edited", f"Network {network.name} was changed: {', '.join(sorted(changed))}", obj=network, user=user)
+        record("network.edited", f"Network {network.name} was changed: {', '.join(sorted(changed))}", obj=network, user=user, change=change)
         return network, _submit_apply(user, network) if reaches_hosts else None
 
 

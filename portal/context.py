@@ -53,6 +53,7 @@ SECTIONS: tuple[tuple[str, tuple[Place, ...]], ...] = (
         (
             Place("jobs:list", "Jobs", "list-check", "", "jobs"),
             Place("events:list", "Events", "bell", "", "events"),
+            Place("audit:list", "Audit", "certificate", "system.view"),
         ),
     ),
     (

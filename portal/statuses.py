@@ -42,6 +42,7 @@ LOOKS: dict[str, Look] = {
     "undo_failed": _BAD,
     "illegal": _BAD,
     "error": Look("alert-circle", "bad"),
+    "refused": Look("lock", "warn"),
     "migrating_from": _MOVE,
     "migrating_to": _MOVE,
 }

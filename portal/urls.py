@@ -12,6 +12,7 @@ urlpatterns = [
     path("", include("vms.urls")),
     path("", include("jobs.urls")),
     path("", include("events.urls")),
+    path("", include("audit.urls")),
     path("", include("metrics.urls")),
     path("", include("api.urls")),
 ]

@@ -11,6 +11,7 @@ from django.db import IntegrityError, transaction
 
 from accounts.models import User
 from accounts.permissions import require
+from audit import log as audit
 from events.log import record
 from hosts.models import DataCenter, Host, HostStatus
 from jobs import engine
@@ -95,9 +96,10 @@ def edit_domain(user: User, domain: StorageDomain, changes: Mapping[str, Any]) -
     _check_unique(domain)
     domain.rev += 1
     with transaction.atomic():
+        change = audit.changes(audit.stored(domain, "name", "description"), audit.snapshot(domain, "name", "description"))
         _save(domain, update_fields=["name", "description", "rev", "updated_at"])
         publish("storage_domain", domain.pk, "changed", domain.rev, {"status": domain.status})
-        record("storage_domain.edited", f"Storage domain {domain.name} was changed", obj=domain, user=user)
+        record("storage_domain.edited", f"Storage domain {domain.name} was changed", obj=domain, user=user, change=change)
     return domain
 
 
@@ -187,9 +189,10 @@ def edit_disk(user: User, disk: Disk, changes: Mapping[str, Any]) -> Disk:
         setattr(disk, field, valid_name(value) if field == "name" else value.strip())
     disk.rev += 1
     with transaction.atomic():
+        change = audit.changes(audit.stored(disk, "name", "description"), audit.snapshot(disk, "name", "description"))
         disk.save(update_fields=["name", "description", "rev", "updated_at"])
         publish("disk", disk.pk, "changed", disk.rev, {"status": disk.status})
-        record("disk.edited", f"Disk {disk.name} was changed", obj=disk, user=user)
+        record("disk.edited", f"Disk {disk.name} was changed", obj=disk, user=user, change=change)
     return disk
 
 

@@ -10,7 +10,6 @@ from django.conf import settings
 from django.db import connection
 
 from audit import guards
-
 from tests.waiting import until
 
 

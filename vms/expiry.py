@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from accounts.models import User
 from accounts.permissions import require
+from audit import log as audit
 from events.log import record
 from jobs.engine import holder_of, submit
 from jobs.errors import ObjectBusy
@@ -72,10 +73,11 @@ def _set(actor: User, vm: VM, expires_at: datetime | None) -> VM:
         busy = holder_of(vm)
         if busy is not None and busy.kind == "vm.remove":
             raise NotPossible(f"{vm.name} is being removed.")
+        change = audit.changes({"expires_at": vm.expires_at}, {"expires_at": expires_at})
         vm.expires_at, vm.rev = expires_at, vm.rev + 1
         vm.save(update_fields=["expires_at", "rev"])
     until = f"until {expires_at:%Y-%m-%d %H:%M} UTC" if expires_at else "without an end"
-    record("vm.expiry_set", f"{vm.name} is kept {until}", obj=vm, user=actor)
+    record("vm.expiry_set", f"{vm.name} is kept {until}", obj=vm, user=actor, change=change)
     publish("vm", vm.pk, "changed", vm.rev)
     return vm
 

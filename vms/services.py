@@ -139,7 +139,9 @@ def create(user: User, new: NewVm) -> tuple[VM, Job]:
             grant("UserVmManager", vm, user=user, by=user)
             copies = {str(draft.disk.pk): str(draft.copy_of.pk) for draft in drafts if draft.copy_of is not None}
             params = {"start": new.start} | ({"copies": copies} if copies else {})
-            job = submit("vm.create", user=user, target=vm, title=f"Create {name}", params=params, locks=[draft.disk for draft in drafts])
+            locks = [draft.disk for draft in drafts]
+            change = audit.Change({}, audit.snapshot(vm, *_PLAIN_FIELDS, *_NEXT_RUN_FIELDS, "os", "cluster", "template", "expires_at"))
+            job = submit("vm.create", user=user, target=vm, title=f"Create {name}", params=params, locks=locks, change=change)
             record("vm.create_asked", f"{user} asked for VM {name}", obj=vm, user=user, job=job)
             publish("vm", vm.pk, "added", vm.rev, {"status": vm.status})
     except IntegrityError:
@@ -293,6 +295,7 @@ def edit(user: User, vm: VM, changes: dict[str, Any]) -> tuple[VM, Job | None]:
         vm.refresh_from_db(from_queryset=VM.objects.select_for_update())  # another's edit, and what a job did meanwhile
         waiting = {key: value for key, value in {**vm.next_run, **hardware}.items() if value != getattr(vm, key)}
         at_once = waiting if vm.status == VmStatus.DOWN and holder_of(vm) is None else {}
+        before = audit.snapshot(vm, *_PLAIN_FIELDS, *_NEXT_RUN_FIELDS, "next_run")
         vm.next_run = {} if at_once else waiting
         for key, value in {**plain, **at_once}.items():
             setattr(vm, key, value)
@@ -305,7 +308,8 @@ def edit(user: User, vm: VM, changes: dict[str, Any]) -> tuple[VM, Job | None]:
         if vm.host_id is not None and (at_once or _SHOWN_FIELDS & set(plain)):
             # A domain that runs takes its new definition at its next start.
             job = submit("vm.edit", user=user, target=vm, title=f"Edit {vm.name}")
-        record("vm.edited", f"{vm.name}: {', '.join(sorted(changes)) or 'nothing'} changed", obj=vm, user=user, job=job)
+        change = audit.changes(before, audit.snapshot(vm, *before))
+        record("vm.edited", f"{vm.name}: {', '.join(sorted(changes)) or 'nothing'} changed", obj=vm, user=user, job=job, change=change)
         publish("vm", vm.pk, "changed", vm.rev, {"status": vm.status, "next_run": bool(vm.next_run)})
     return vm, job
 
@@ -384,12 +388,14 @@ def accept_drift(user: User, vm: VM) -> VM:
         raise NotPossible(f"This cannot be taken over into {vm.name}: {names}. Revert it, or leave it.")
     with transaction.atomic():
         vm.refresh_from_db(from_queryset=VM.objects.select_for_update())
+        before = audit.snapshot(vm, *found)
         for key, value in found.items():
             setattr(vm, key, int(value))
         _check_hardware(vm.memory_mib, vm.vcpus, vm.firmware)
         vm.drift, vm.rev = rest, vm.rev + 1
         vm.save(update_fields=[*found, "drift", "rev"])
-    record("vm.drift_accepted", f"{', '.join(found)} of {vm.name}, changed outside of Vireo, accepted", obj=vm, user=user)
+    change = audit.changes(before, audit.snapshot(vm, *found))
+    record("vm.drift_accepted", f"{', '.join(found)} of {vm.name}, changed outside of Vireo, accepted", obj=vm, user=user, change=change)
     publish("vm", vm.pk, "changed", vm.rev)
     return vm
 

@@ -4,6 +4,7 @@ from django.db import IntegrityError, transaction
 
 from accounts.models import User
 from accounts.permissions import require
+from audit import log as audit
 from events.log import record
 from portal.errors import FieldError
 from portal.names import valid_name
@@ -20,13 +21,15 @@ def save(user: User, size: InstanceType) -> InstanceType:
         raise FieldError("vcpus", f"A VM has 1 to {VCPUS.stop - 1} virtual CPUs.")
     if size.memory_mib not in MEMORY_MIB:
         raise FieldError("memory_mib", f"Memory is at least {MEMORY_MIB.start} MiB and at most {MEMORY_MIB.stop >> 20} TiB.")
+    names = ("name", "description", "vcpus", "memory_mib")
+    change = audit.changes(audit.stored(size, *names), audit.snapshot(size, *names))
     try:
         with transaction.atomic():
             size.save()
     except IntegrityError:
         raise FieldError("name", f"An instance type named {size.name} exists already.") from None
     what = f"{size.name}: {size.vcpus} CPU, {size.memory_mib} MiB"
-    record("instance_type.created" if new else "instance_type.edited", f"Instance type {what}", obj=size, user=user)
+    record("instance_type.created" if new else "instance_type.edited", f"Instance type {what}", obj=size, user=user, change=change)
     return size
 
 

@@ -15,6 +15,7 @@ from accounts.directory.settings import directory_of
 from accounts.models import Grant, Group, User
 from accounts.permissions import require
 from accounts.reach import grants_of_group, grants_of_users, require_reach
+from audit import log as audit
 from events.log import record
 from portal.errors import FieldError
 from portal.live import publish_to
@@ -42,6 +43,7 @@ def save_provider(
     if not secret and provider.encrypted_secret and moved:
         raise FieldError("secret", "Enter this again: it would be sent elsewhere than before.")
     created = provider._state.adding
+    before = audit.stored(provider, "name", "enabled") | audit.stored(provider, "settings").get("settings", {})
     provider.name, provider.enabled, provider.settings = name, enabled, settings
     if secret:
         provider.secret = secret
@@ -52,6 +54,8 @@ def save_provider(
         f"Sign-in by {provider} was {'set up' if created else 'changed'} and is {'on' if enabled else 'off'}",
         obj=provider,
         user=actor,
+        change=audit.changes(before, {"name": name, "enabled": enabled} | settings),
+        details={"replaced": "what Vireo signs in with"} if secret else {},
     )
     return provider
 

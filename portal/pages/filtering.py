@@ -5,6 +5,7 @@ Pure parsing, and its translation to a queryset filter by the fields that a list
 
 import re
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from functools import reduce
 from operator import or_
 
@@ -36,7 +37,8 @@ class FilterField:
 
     Args:
         lookup: from the model to the column.
-        kind: text (contains), choice (is), number, mib (a number that may carry a unit), tags (a JSON list holds it).
+        kind: text (contains), choice (is), number, mib (a number that may carry a unit), tags (a JSON list holds it),
+            time (a day, or a day and a time, in UTC).
     """
 
     lookup: str
@@ -81,6 +83,8 @@ def _condition(term: Term, field: FilterField) -> Q:
     if field.kind in ("number", "mib"):
         number = _number(term, field.kind)
         return Q(**{f"{field.lookup}__{_COMPARE[term.operator]}": number}) if term.operator != ":" else Q(**{field.lookup: number})
+    if field.kind == "time":
+        return _time(term, field.lookup)
     if term.operator != ":":
         raise FieldError("q", f"«{term.field}» is no number: write {term.field}:value.")
     if field.kind == "tags":
@@ -95,3 +99,19 @@ def _number(term: Term, kind: str) -> int:
     if not found or (found[2] and kind != "mib"):
         raise FieldError("q", f"«{term.field}» is a number, e.g. {term.field}{term.operator}4.")
     return int(found[1]) * (_MULTIPLIER[found[2]] if found[2] else 1)
+
+
+def _time(term: Term, lookup: str) -> Q:
+    """`:` is the whole day, or the whole minute; a comparison counts from its beginning or its end."""
+    try:
+        begin = datetime.fromisoformat(term.value.upper()).replace(tzinfo=UTC)
+        end = begin + (timedelta(minutes=1) if "T" in term.value.upper() else timedelta(days=1))
+    except (ValueError, OverflowError):
+        raise FieldError(
+            "q", f"«{term.field}» is a day or a time, e.g. {term.field}>=2026-01-31 or {term.field}<2026-01-31T18:00."
+        ) from None
+    if term.operator == ":":
+        return Q(**{f"{lookup}__gte": begin, f"{lookup}__lt": end})
+    edges = {">": ("gte", end), ">=": ("gte", begin), "<": ("lt", begin), "<=": ("lt", end)}
+    word, edge = edges[term.operator]
+    return Q(**{f"{lookup}__{word}": edge})

@@ -134,7 +134,8 @@ class _Echo:
         return value
 
 
-def _cell(value: Any) -> str:
+def safe_cell(value: Any) -> str:
+    """The text of a cell that no spreadsheet takes for a formula."""
     text = "" if value is None else str(value)
     return f"'{text}" if text.startswith(_FORMULA) else text
 
@@ -146,7 +147,7 @@ def _csv(page: ListPage, rows: QuerySet) -> StreamingHttpResponse:
     def lines() -> Iterable[str]:
         yield writer.writerow([column.title for column in columns])
         for row in rows.iterator(chunk_size=500):
-            yield writer.writerow([_cell(column.csv(row)) for column in columns if column.csv is not None])
+            yield writer.writerow([safe_cell(column.csv(row)) for column in columns if column.csv is not None])
 
     response = StreamingHttpResponse(lines(), content_type="text/csv; charset=utf-8")
     response["Content-Disposition"] = f'attachment; filename="{page.title.lower().replace(" ", "-")}.csv"'
