@@ -3,13 +3,16 @@
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
+from uuid import UUID
 
 from django.core.cache import cache
 from django.core.exceptions import PermissionDenied
 from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse
+from django.urls import ResolverMatch
 from redis.exceptions import RedisError
 
+from accounts.objects import names_of
 from audit import circumstances, log
 
 logger = logging.getLogger(__name__)
@@ -19,6 +22,22 @@ _READING = ("GET", "HEAD", "OPTIONS")
 _BY_ITSELF = frozenset({"vms:thumbnail", "vms:console-state"})
 # Whoever is not signed in costs nothing to send requests: of theirs, one entry per address and view in a minute.
 _STRANGER_SECONDS = 60
+# What an id in an address is the id of.
+_TYPES = {
+    "vms/": "vm",
+    "my/vms/": "vm",
+    "templates/": "template",
+    "hosts/": "host",
+    "clusters/": "cluster",
+    "data-centers/": "data_center",
+    "storage/": "storage_domain",
+    "disks/": "disk",
+    "networks/": "network",
+    "jobs/": "job",
+    "users/": "user",
+    "groups/": "group",
+    "roles/": "role",
+}
 _WORDS = {
     401: "The API token is not good, or has expired.",
     403: "This was not permitted.",
@@ -64,17 +83,18 @@ def _note(request: HttpRequest, status: int) -> None:
     error = getattr(request, "refusal", None) or PermissionDenied(_WORDS[status])
     details = {"method": request.method, "route": match.route, "status": status, **match.kwargs}
     try:
-        log.refused(error, action=match.view_name.replace(":", "."), target=_target(request), details=details)
+        log.refused(error, action=match.view_name.replace(":", "."), target=_target(match), details=details)
     except DatabaseError:  # the refusal stands all the same
         logger.exception("a refused attempt could not be written into the audit log: %s %s", request.method, match.route)
 
 
-def _target(request: HttpRequest) -> tuple[str, Any, str]:
-    """What the address names, as far as that can be told from it alone."""
-    assert request.resolver_match is not None
-    match = request.resolver_match
-    key = next((value for name, value in match.kwargs.items() if name == "pk" or name.endswith("_id")), "")
-    return match.namespace.rsplit(":", 1)[-1][:32], key, ""
+def _target(match: ResolverMatch) -> tuple[str, Any, str] | None:
+    """What the address names; its name too where it is an object of the inventory."""
+    key = next((value for value in match.kwargs.values() if isinstance(value, UUID)), None)
+    object_type = next((found for start, found in _TYPES.items() if match.route.removeprefix("api/v1/").startswith(start)), "")
+    if key is None or not object_type:
+        return None
+    return object_type, key, names_of({(object_type, key)}).get((object_type, key), "")
 
 
 def _first_of(request: HttpRequest, view: str) -> bool:

@@ -96,7 +96,13 @@ def test_a_log_that_was_made_anew_as_a_whole_is_found_by_a_hash_that_was_noted(e
     for entry in Entry.objects.order_by("pk"):
         entry.message, entry.previous_hash = "all is well", previous
         previous = chain.digest(entry)
-        by_hand("UPDATE audit_entry SET message = %s, previous_hash = %s, hash = %s WHERE id = %s", entry.message, entry.previous_hash, previous, entry.pk)
+        by_hand(
+            "UPDATE audit_entry SET message = %s, previous_hash = %s, hash = %s WHERE id = %s",
+            entry.message,
+            entry.previous_hash,
+            previous,
+            entry.pk,
+        )
     by_hand("UPDATE audit_head SET last_hash = %s", previous)
     assert chain.verify().faults == []
     assert chain.verify(noted).faults == [chain.Fault(5, "it is not the entry whose hash was noted")]
@@ -146,7 +152,9 @@ def test_what_is_undone_leaves_no_entry(guarded):
 
 
 def test_what_a_dead_process_left_waiting_is_sealed_with_the_next(guarded):
-    Waiting.objects.create(fields={"at": timezone.now().isoformat(), "action": "vm.edited", "message": "the process died", "channel": "page"})
+    Waiting.objects.create(
+        fields={"at": timezone.now().isoformat(), "action": "vm.edited", "message": "the process died", "channel": "page"}
+    )
     log.append("vm.edited", "the next")
     assert list(Entry.objects.order_by("pk").values_list("message", flat=True)) == ["the process died", "the next"]
 
@@ -183,7 +191,9 @@ def age(*keys: int, days: int = 10) -> None:
         entry.previous_hash = previous
         entry.at -= timedelta(days=days if entry.pk in keys else 0)
         previous = chain.digest(entry)
-        by_hand("UPDATE audit_entry SET at = %s, previous_hash = %s, hash = %s WHERE id = %s", entry.at, entry.previous_hash, previous, entry.pk)
+        by_hand(
+            "UPDATE audit_entry SET at = %s, previous_hash = %s, hash = %s WHERE id = %s", entry.at, entry.previous_hash, previous, entry.pk
+        )
     by_hand("UPDATE audit_head SET last_hash = %s", previous)
 
 
