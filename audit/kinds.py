@@ -7,8 +7,8 @@ from audit.models import Outcome
 
 # Said better by the entry of the job that was asked for with it.
 _TOLD_ELSEWHERE = frozenset({"vm.create_asked"})
-# Nobody is signed in, or Vireo does it by itself.
-_WITHOUT_USER = ("session.", "vm.expired")
+# Nobody is signed in, or Vireo does it by itself, or whoever has its command line.
+_WITHOUT_USER = ("session.", "user.", "group.", "role.", "grant.", "token.", "vm.expired")
 # Stays in the event log, which forgets: people type passwords where the name belongs.
 _NOT_FOR_EVER = frozenset({"username"})
 

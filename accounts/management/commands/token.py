@@ -8,6 +8,7 @@ from django.utils import timezone
 
 from accounts import tokens
 from accounts.models import User
+from events.log import record
 
 
 class Command(BaseCommand):
@@ -26,5 +27,6 @@ class Command(BaseCommand):
         except User.DoesNotExist:
             raise CommandError(f"There is no user {username}.") from None
         expires_at = timezone.now() + timedelta(days=days) if days else None
-        _, text = tokens.create(user, name, expires_at)
+        token, text = tokens.create(user, name, expires_at)
+        record("token.created", f"API token {token.name} of {user} was created on the command line", obj=user)
         self.stdout.write(text)
