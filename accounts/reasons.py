@@ -17,7 +17,7 @@ def reasons(user: User, obj: Any = None) -> dict[str, list[Grant]]:
         return {}
     grants = grants_in_force(user).filter(on_object(obj)).select_related("role", "user", "group").prefetch_related("role__permissions")
     found: dict[str, list[Grant]] = {permission: [] for permission in ALL_PERMISSIONS}
-    for each in grants.distinct():
+    for each in grants:
         for held in each.role.permissions.all():
             found.setdefault(held.permission, []).append(each)
     return {permission: because for permission, because in found.items() if because}
