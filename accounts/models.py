@@ -165,3 +165,6 @@ class Token(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+from accounts.quotas.models import Quota, QuotaHolder, QuotaLimit  # noqa: E402, F401  models of this app in a module of their own
