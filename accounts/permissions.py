@@ -24,6 +24,7 @@ PERMISSIONS: dict[str, tuple[str, ...]] = {
     "host": ("view", "create", "edit", "delete", "maintain"),
     "cluster": ("view", "create", "edit", "delete"),
     "data_center": ("view", "create", "edit", "delete"),
+    "quota": ("view", "manage"),
     "grant": ("view", "manage"),
     "user": ("view", "manage"),
     "role": ("view", "manage"),
@@ -47,7 +48,7 @@ PREDEFINED_ROLES: dict[str, tuple[str, frozenset[str]]] = {
     "DataCenterAdmin": (
         "Everything inside a data center.",
         frozenset(
-            _of("vm", "template", "disk", "network", "storage_domain", "host", "cluster", "grant")
+            _of("vm", "template", "disk", "network", "storage_domain", "host", "cluster", "quota", "grant")
             | {"data_center.view", "data_center.edit"}
         ),
     ),
