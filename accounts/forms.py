@@ -1,6 +1,9 @@
 """Forms of the accounts pages. They read and check shapes; the services decide."""
 
+from typing import Any
+
 from django import forms
+from django.db import models
 
 from accounts.models import Group, ObjectType, Role, User
 from accounts.tokens import SCOPES
@@ -92,12 +95,37 @@ class ColumnsForm(forms.Form):
         return super().clean() or {}
 
 
+class NameField(forms.CharField):
+    """A row by its name, typed: a list to choose from would show the names of all to whoever shares one object.
+
+    Args:
+        names: id of the datalist that a page may offer.
+    """
+
+    def __init__(self, rows: models.QuerySet, lookup: str, names: str, **options: Any) -> None:
+        attributes = {"list": names, "autocomplete": "off"}
+        super().__init__(max_length=150, required=False, widget=forms.TextInput(attrs=attributes), **options)
+        self.rows, self.lookup = rows, lookup
+
+    def prepare_value(self, value: Any) -> Any:
+        return getattr(value, self.lookup, value)
+
+    def clean(self, value: Any) -> Any:
+        name = super().clean(value)
+        if not name:
+            return None
+        found = self.rows.filter(**{f"{self.lookup}__iexact": name}).first()
+        if found is None:
+            raise forms.ValidationError(f"There is no {self.rows.model._meta.verbose_name} named {name}.")
+        return found
+
+
 class GrantForm(forms.Form):
     """To whom, and which role; the object comes from the page's URL."""
 
     role = forms.ModelChoiceField(Role.objects.all())
-    user = forms.ModelChoiceField(User.objects.filter(is_active=True), required=False, empty_label="—")
-    group = forms.ModelChoiceField(Group.objects.all(), required=False, empty_label="—")
+    user = NameField(User.objects.filter(is_active=True), "username", "user-names")
+    group = NameField(Group.objects.all(), "name", "group-names")
     expires_at = forms.DateTimeField(
         required=False,
         label="Until (UTC)",

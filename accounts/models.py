@@ -190,4 +190,5 @@ class Token(models.Model):
 from accounts.directory.models import GroupMapping, IdentityProvider  # noqa: E402, F401  models of this app in modules of their own
 from accounts.factors.models import Authenticator, Passkey, RecoveryCode  # noqa: E402, F401
 from accounts.keys.models import UserKey as UserKey  # noqa: E402
+from accounts.quotas.models import Quota, QuotaHolder, QuotaLimit  # noqa: E402, F401
 from accounts.sessions.models import UserSession  # noqa: E402, F401

@@ -34,6 +34,11 @@ def find(object_type: str, object_id: UUID | str | None) -> Any:
     return model._default_manager.get(pk=object_id)
 
 
+def url_of(object_type: str, object_id: UUID | None) -> str:
+    """The page of an object; "" for the system."""
+    return model_of(object_type)(pk=object_id).get_absolute_url() if object_id else ""  # type: ignore[attr-defined]
+
+
 def names_of(keys: set[tuple[str, UUID]]) -> dict[tuple[str, UUID], str]:
     """The names of many objects, with one query per type."""
     found: dict[tuple[str, UUID], str] = {}

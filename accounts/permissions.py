@@ -24,6 +24,7 @@ PERMISSIONS: dict[str, tuple[str, ...]] = {
     "host": ("view", "create", "edit", "delete", "maintain"),
     "cluster": ("view", "create", "edit", "delete"),
     "data_center": ("view", "create", "edit", "delete"),
+    "quota": ("view", "manage"),
     "grant": ("view", "manage"),
     "user": ("view", "manage"),
     "role": ("view", "manage"),
@@ -47,7 +48,7 @@ PREDEFINED_ROLES: dict[str, tuple[str, frozenset[str]]] = {
     "DataCenterAdmin": (
         "Everything inside a data center.",
         frozenset(
-            _of("vm", "template", "disk", "network", "storage_domain", "host", "cluster", "grant")
+            _of("vm", "template", "disk", "network", "storage_domain", "host", "cluster", "quota", "grant")
             | {"data_center.view", "data_center.edit"}
         ),
     ),
@@ -113,7 +114,8 @@ def ancestors(obj: Any) -> dict[str, Any]:
     return found
 
 
-def _on(obj: Any) -> Q:
+def on_object(obj: Any) -> Q:
+    """A filter for the grants that reach the object (None: those on the system)."""
     condition = Q(object_type="system")
     if obj is not None:
         for object_type, object_id in ancestors(obj).items():
@@ -125,14 +127,14 @@ def allowed(user: Any, permission: str, obj: Any = None) -> bool:
     """True when the user holds the permission on the object, or on the whole system when there is none."""
     if not user.is_authenticated or not user.is_active:
         return False
-    return grants_of(user, permission).filter(_on(obj)).exists()
+    return grants_of(user, permission).filter(on_object(obj)).exists()
 
 
 def effective(user: Any, obj: Any = None) -> frozenset[str]:
     """Every permission that the user holds on the object, in one query."""
     if not user.is_authenticated or not user.is_active:
         return frozenset()
-    grants = grants_in_force(user).filter(_on(obj))
+    grants = grants_in_force(user).filter(on_object(obj))
     return _within_scope(user, grants.values_list("role__permissions__permission", flat=True))
 
 
@@ -141,7 +143,7 @@ def effective_until(user: Any, obj: Any, end: datetime | None) -> frozenset[str]
     if not user.is_authenticated or not user.is_active:
         return frozenset()
     lasting = Q(expires_at=None) if end is None else Q(expires_at=None) | Q(expires_at__gte=end)
-    grants = grants_in_force(user).filter(_on(obj)).filter(lasting)
+    grants = grants_in_force(user).filter(on_object(obj)).filter(lasting)
     return _within_scope(user, grants.values_list("role__permissions__permission", flat=True))
 
 

@@ -1,18 +1,10 @@
 """The VM list page and the API's list, over HTTP from a real server, with 10,000 VMs and 500 hosts, and with 100 VMs."""
 
-import http.client
-import os
-import shutil
 import statistics
-import subprocess
-import sys
-import tempfile
-import time
-from pathlib import Path
 
 from bench.figures import Figure
-from tests.stack import ADMIN_PASSWORD, ROOT, free_port
-from tests.waiting import until
+from bench.server import Server
+from tests.stack import ADMIN_PASSWORD
 
 REQUESTS = 120
 SEED = """
@@ -38,68 +30,16 @@ print(client.cookies["vireo_session"].value, create(admin, "bench")[1])
 """
 
 
-class Server:
-    """uvicorn alone on a seeded SQLite database; the pages need no Redis to answer."""
-
-    def __init__(self, vms: int, hosts: int) -> None:
-        self.var = Path(tempfile.mkdtemp(prefix="vireo-bench-", dir="/tmp"))
-        self.port = free_port()
-        (self.var / "run").mkdir()
-        environment = os.environ | {"VIREO_VAR": str(self.var), "DJANGO_SETTINGS_MODULE": "portal.settings", "VIREO_LOG_LEVEL": "ERROR"}
-        for name in ("DATABASE_URL", "REDIS_URL"):
-            environment.pop(name, None)
-        socket = str(self.var / "run" / "redis.sock")
-        self.redis = subprocess.Popen(["redis-server", "--port", "0", "--unixsocket", socket, "--save", ""], stdout=subprocess.DEVNULL)
-        subprocess.run([sys.executable, "manage.py", "migrate", "-v0"], cwd=ROOT, env=environment, check=True)
-        seed = SEED.format(vms=vms, hosts=hosts, password=ADMIN_PASSWORD)
-        printed = subprocess.run(
-            [sys.executable, "manage.py", "shell", "-v0", "-c", seed], cwd=ROOT, env=environment, check=True, capture_output=True, text=True
-        )
-        self.cookie, self.token = printed.stdout.split()[-2:]
-        command = [
-            "uvicorn",
-            "portal.asgi:application",
-            "--port",
-            str(self.port),
-            "--loop",
-            "uvloop",
-            "--http",
-            "httptools",
-            "--log-level",
-            "error",
-        ]
-        self.process = subprocess.Popen([sys.executable, "-m", *command], cwd=ROOT, env=environment)
-        self.connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
-        until(self._answers, 30, "the server to answer")
-
-    def _answers(self) -> bool:
-        try:
-            return self.seconds("/sign-in/") > 0
-        except OSError:
-            self.connection.close()
-            return False
-
-    def seconds(self, path: str) -> float:
-        headers = {"Cookie": f"vireo_session={self.cookie}"} if not path.startswith("/api/") else {"Authorization": f"Bearer {self.token}"}
-        begin = time.perf_counter()
-        self.connection.request("GET", path, headers=headers)
-        answer = self.connection.getresponse()
-        answer.read()
-        assert answer.status in (200, 302), (path, answer.status)
-        return time.perf_counter() - begin
-
-    def stop(self) -> None:
-        for process in (self.process, self.redis):
-            process.terminate()
-            process.wait(10)
-        shutil.rmtree(self.var, ignore_errors=True)
-
-
 def _p95s_ms(servers: list[Server], path: str) -> list[float]:
     """Asked in turn, so that what else the machine does falls on all of them alike."""
+    who = {"token": 1} if path.startswith("/api/") else {"cookie": 0}
+
+    def ask(server: Server) -> float:
+        return server.seconds(path, **{name: server.printed[place] for name, place in who.items()})
+
     for server in servers * 5:
-        server.seconds(path)
-    rounds = [[server.seconds(path) for server in servers] for _ in range(REQUESTS)]
+        ask(server)
+    rounds = [[ask(server) for server in servers] for _ in range(REQUESTS)]
     return [statistics.quantiles(times, n=20)[-1] * 1000 for times in zip(*rounds, strict=True)]
 
 
@@ -107,7 +47,7 @@ def measure() -> list[Figure]:
     servers: list[Server] = []
     try:
         for vms, hosts in ((100, 10), (10_000, 500)):
-            servers.append(Server(vms, hosts))
+            servers.append(Server(SEED.format(vms=vms, hosts=hosts, password=ADMIN_PASSWORD)))
         small_page, page = _p95s_ms(servers, "/vms/")
         small_api, api = _p95s_ms(servers, "/api/v1/vms")
     finally:

@@ -63,8 +63,11 @@ def issue(user: User, host: Host, base_url: str) -> Command:
     # The digest pins the script, and the script carries our CA's certificate: over plain HTTP, too, nobody
     # on the way can change what root runs.
     pinned = hashlib.sha256(script(enrolment).encode()).hexdigest()
+    script_url = shlex.quote(url + "/script.sh")
     text = (
-        f'(f=$(mktemp) && trap \'rm -f "$f"\' EXIT && curl -fsS {shlex.quote(url + "/script.sh")} -o "$f" '
+        # An installed Debian has wget alone, an EL machine curl alone; the script installs what else it needs.
+        f'(f=$(mktemp) && trap \'rm -f "$f"\' EXIT && if command -v curl >/dev/null; then curl -fsS {script_url} -o "$f"; '
+        f'else wget -q {script_url} -O "$f"; fi '
         f'&& echo "{pinned}  $f" | sha256sum -c --quiet - && VIREO_TOKEN={shlex.quote(token)} bash "$f")'
     )
     return Command(text, expires_at)

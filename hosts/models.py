@@ -9,9 +9,19 @@ from accounts.managers import VisibleManager
 from portal.base import Entity
 
 
+class QuotaMode(models.TextChoices):
+    """What a data center's quotas do: nothing, warn, or refuse."""
+
+    OFF = "off"
+    AUDIT = "audit"
+    ENFORCED = "enforced"
+
+
 class DataCenter(Entity):
     OBJECT_TYPE = "data_center"
     GRANT_PATHS = {"data_center": "id"}
+
+    quota_mode = models.CharField(max_length=8, choices=QuotaMode, default=QuotaMode.OFF)
     objects = VisibleManager()
 
     class Meta:

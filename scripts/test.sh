@@ -31,6 +31,6 @@ echo "== unit tests on PostgreSQL"; DATABASE_URL="$VIREO_TEST_POSTGRES" python -
 echo "== real hosts";               python -m pytest tests/lab || status=1
 echo "== real browser";             python -m pytest tests/browser || status=1
 echo "== real browser, PostgreSQL"
-as_postgres createdb -h 127.0.0.1 -p "$postgres_port" -U vireo stack
+(cd / && as_postgres createdb -h 127.0.0.1 -p "$postgres_port" -U vireo stack)
 VIREO_TEST_STACK_DATABASE="postgres://vireo@127.0.0.1:$postgres_port/stack" python -m pytest tests/browser/test_first_vm.py || status=1
 exit $status

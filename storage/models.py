@@ -98,6 +98,7 @@ class Disk(Entity):
     capacity_bytes = models.PositiveBigIntegerField(default=0)
     allocated_bytes = models.PositiveBigIntegerField(default=0)
     status = models.CharField(max_length=16, choices=DiskStatus, default=DiskStatus.OK)
+    quota = models.ForeignKey("accounts.Quota", null=True, blank=True, on_delete=models.PROTECT, related_name="disks")
     backing = models.ForeignKey("self", null=True, on_delete=models.PROTECT, related_name="children")
     objects = VisibleManager()
 

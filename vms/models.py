@@ -83,6 +83,7 @@ class VM(Entity, Hardware):
     cluster = models.ForeignKey(Cluster, on_delete=models.PROTECT, related_name="vms")
     template = models.ForeignKey(Template, null=True, blank=True, on_delete=models.SET_NULL, related_name="vms")
     owner = models.ForeignKey("accounts.User", null=True, on_delete=models.SET_NULL, related_name="vms")
+    quota = models.ForeignKey("accounts.Quota", null=True, blank=True, on_delete=models.PROTECT, related_name="vms")
     origin = models.CharField(max_length=16, choices=VmOrigin, default=VmOrigin.VIREO)
     domain_name = models.CharField(
         max_length=255, blank=True, default="", help_text="libvirt's name of it, which stays when the VM is renamed"

@@ -1,5 +1,6 @@
 """Giving and withdrawing grants, and showing them with where they come from."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,13 +9,18 @@ from django.core.exceptions import ObjectDoesNotExist, ValidationError
 from django.db.models import Q
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
-from django.utils.http import url_has_allowed_host_and_scheme
+from django.urls import reverse
+from django.utils.http import url_has_allowed_host_and_scheme, urlencode
 from django.views.decorators.http import require_POST
 
 from accounts import objects, services
 from accounts.forms import GrantForm
 from accounts.models import Grant, Group, ObjectType, Role, User
-from accounts.permissions import allowed, ancestors, require
+from accounts.permissions import PERMISSIONS, allowed, ancestors, require
+from accounts.reasons import kinds_under, reasons
+
+NAMES_OFFERED = 500
+GONE = "a removed object"
 
 
 @dataclass(frozen=True)
@@ -24,6 +30,19 @@ class DescribedGrant:
     grant: Grant
     object_name: str
     inherited: bool = False
+
+    @property
+    def object_url(self) -> str:
+        """The page of its object; "" for the system and for an object that is gone."""
+        return "" if self.object_name == GONE else objects.url_of(self.grant.object_type, self.grant.object_id)
+
+    @property
+    def permissions_url(self) -> str:
+        """The page that says what its user may do there, and why."""
+        if not self.object_url or self.grant.user is None:
+            return ""
+        page = reverse("accounts:object-grants", args=[self.grant.object_type, self.grant.object_id])
+        return f"{page}?{urlencode({'user': self.grant.user.username})}#why"
 
 
 def described_grants(
@@ -44,16 +63,30 @@ def described_grants(
             condition |= Q(object_type=object_type, object_id=object_id)
         found = found.filter(condition)
         own = {"object_type": obj.OBJECT_TYPE, "object_id": obj.pk}
-    rows = list(found.order_by("role__name", "created_at"))
+    return _described(found.order_by("role__name", "created_at"), own)
+
+
+def _described(grants: Iterable[Grant], own: dict[str, Any]) -> list[DescribedGrant]:
+    rows = list(grants)
     names = objects.names_of({(row.object_type, row.object_id) for row in rows if row.object_id})
     return [
         DescribedGrant(
             row,
-            "the whole system" if row.object_id is None else names.get((row.object_type, row.object_id), "a removed object"),
+            "the whole system" if row.object_id is None else names.get((row.object_type, row.object_id), GONE),
             bool(own) and (row.object_type, row.object_id) != (own["object_type"], own["object_id"]),
         )
         for row in rows
     ]
+
+
+def names_offered(user: Any) -> dict[str, Any]:
+    """What a form suggests while a name is typed: nothing for who may not view users, for they may share an object all the same."""
+    if not allowed(user, "user.view"):
+        return {}
+    return {
+        "user_names": User.objects.filter(is_active=True).values_list("username", flat=True)[:NAMES_OFFERED],
+        "group_names": Group.objects.values_list("name", flat=True)[:NAMES_OFFERED],
+    }
 
 
 def _back(request: HttpRequest) -> HttpResponse:
@@ -77,9 +110,47 @@ def on_object(request: HttpRequest, object_type: str, pk: str) -> HttpResponse:
         "grants": described_grants(obj=obj),
         "grant_form": GrantForm(initial={"object_type": object_type, "object_id": pk}),
         "may_grant": allowed(request.user, "grant.manage", obj),
-    }
+        "asked": request.GET.get("user", "").strip(),
+    } | names_offered(request.user)
+    if context["asked"]:
+        context["answer"] = _answer(context["asked"], obj)
     template = "accounts/_grants.html" if request.headers.get("HX-Request") else "accounts/object_grants.html"
     return render(request, template, context)
+
+
+@dataclass(frozen=True)
+class Permission:
+    """One that the user holds on the shown object, and the grants that give it."""
+
+    name: str
+    because: list[DescribedGrant]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a user may do on the shown object, by kind, and what they may not."""
+
+    user: User
+    held: list[tuple[str, list[Permission]]]
+    lacking: list[str]
+
+
+def _answer(username: str, obj: Any) -> Answer | None:
+    """None when there is no such user."""
+    user = User.objects.filter(username__iexact=username).first()
+    if user is None:
+        return None
+    found = reasons(user, obj)
+    grants = {grant.pk: grant for because in found.values() for grant in because}
+    described = {row.grant.pk: row for row in _described(grants.values(), {"object_type": obj.OBJECT_TYPE, "object_id": obj.pk})}
+    held, lacking = [], []
+    for kind in kinds_under(obj.OBJECT_TYPE):
+        names = [f"{kind}.{verb}" for verb in PERMISSIONS[kind]]
+        rows = [Permission(name, [described[grant.pk] for grant in found[name]]) for name in names if name in found]
+        if rows:
+            held.append((kind, rows))
+        lacking += [name for name in names if name not in found]
+    return Answer(user, held, lacking)
 
 
 @require_POST

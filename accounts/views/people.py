@@ -13,7 +13,7 @@ from accounts.factors.services import has_factor
 from accounts.forms import GrantForm, GroupForm, NewUserForm, TokenForm
 from accounts.models import Group, ObjectType, User
 from accounts.permissions import allowed, require
-from accounts.views.grants import described_grants
+from accounts.views.grants import described_grants, names_offered
 
 
 def users(request: HttpRequest) -> HttpResponse:
@@ -53,6 +53,7 @@ def user_page(request: HttpRequest, shown: User, status: int = 200, **more: obje
         "tokens": shown.tokens.all(),
         "token_form": TokenForm(initial={"lifetime_days": "365", "scope": "read"}),
         "grants": described_grants(user=shown),
+        **names_offered(request.user),
         "grant_form": GrantForm(initial={"user": shown, "object_type": ObjectType.SYSTEM}),
         "may_manage": allowed(request.user, "user.manage"),
         "may_grant": allowed(request.user, "grant.manage"),
@@ -110,6 +111,7 @@ def group(request: HttpRequest, pk: str | None = None) -> HttpResponse:
         "shown": shown if pk else None,
         "form": form,
         "grants": described_grants(group=shown) if pk else [],
+        **names_offered(request.user),
         "grant_form": GrantForm(initial={"group": shown, "object_type": ObjectType.SYSTEM}),
         "may_manage": allowed(request.user, "user.manage"),
         "may_grant": allowed(request.user, "grant.manage"),

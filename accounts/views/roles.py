@@ -15,9 +15,14 @@ from accounts.views.grants import described_grants
 from portal.forms import add_errors
 
 
+def label_of(kind: str) -> str:
+    """How pages call a kind of object."""
+    return "VM" if kind == "vm" else kind.replace("_", " ").capitalize()
+
+
 def roles(request: HttpRequest) -> HttpResponse:
     require(request.user, "role.view")
-    found = Role.objects.annotate(grant_count=Count("grants", distinct=True)).prefetch_related("permissions")
+    found = Role.objects.annotate(grant_count=Count("grants", distinct=True)).prefetch_related("permissions").order_by("name")
     return render(request, "accounts/roles.html", {"roles": found, "may_manage": allowed(request.user, "role.manage")})
 
 
@@ -25,7 +30,7 @@ def role(request: HttpRequest, pk: str) -> HttpResponse:
     require(request.user, "role.view")
     shown = get_object_or_404(Role, pk=pk)
     held = _permissions(shown)
-    tree = [(kind, [(verb, f"{kind}.{verb}" in held) for verb in verbs_]) for kind, verbs_ in PERMISSIONS.items()]
+    tree = [(label_of(kind), [(verb, f"{kind}.{verb}" in held) for verb in verbs_]) for kind, verbs_ in PERMISSIONS.items()]
     context = {
         "shown": shown,
         "tree": tree,
@@ -82,7 +87,7 @@ def _edit(request: HttpRequest, shown: Role, have: set[str]) -> HttpResponse:
         chosen = have
     mine = effective(request.user)
     tree = [
-        (kind, [(verb, f"{kind}.{verb}", f"{kind}.{verb}" in chosen, f"{kind}.{verb}" in mine | have) for verb in verbs_])
+        (label_of(kind), [(verb, f"{kind}.{verb}", f"{kind}.{verb}" in chosen, f"{kind}.{verb}" in mine | have) for verb in verbs_])
         for kind, verbs_ in PERMISSIONS.items()
     ]
     context = {"shown": shown, "is_new": shown._state.adding, "form": form, "tree": tree}

@@ -35,6 +35,7 @@ NAMES = {
     "networks:action": ("apply", "remove"),
     "api:act_on_vm": ("start", "shutdown", "pause", "reboot"),
     "api:act_on_host": ("activate", "maintenance", "remove"),
+    "api:explain": ("vm",),
 }
 
 
@@ -72,7 +73,7 @@ class World:
         objects = {
             "vms/": self.vm, "templates/": self.template, "hosts/": self.host, "clusters/": self.host.cluster, "data-centers/": self.host.cluster.data_center,
             "storage/": self.domain, "disks/": self.disk, "networks/": self.network, "jobs/": self.job, "users/": self.person, "groups/": self.group,
-            "roles/": self.grant.role, "me/tokens/": self.token, "grants/": self.grant, "permissions/": self.vm, "metrics/": self.vm, "enrol/": self.host,
+            "roles/": self.grant.role, "me/tokens/": self.token, "grants/": self.grant, "permissions/": self.vm, "permissions/vm/": self.vm, "metrics/": self.vm, "enrol/": self.host,
             "me/keys/": self.key, "my/vms/": self.vm, "instance-types/": self.size,
             "sessions/": self.session, "me/factors/": self.passkey, "tokens/": self.token, "providers/": self.provider, "group-mappings/": self.mapping,
         }  # fmt: skip

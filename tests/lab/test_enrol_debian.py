@@ -26,7 +26,7 @@ class Machine:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        packages = "systemd-sysv,dbus,iproute2,ca-certificates,curl"
+        packages = "systemd-sysv,dbus,iproute2,ca-certificates,wget"
         subprocess.run(
             ["debootstrap", "--variant=minbase", f"--include={packages}", "bookworm", str(root), "http://deb.debian.org/debian"],
             check=True,

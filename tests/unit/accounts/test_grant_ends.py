@@ -73,7 +73,7 @@ def test_the_last_super_user_is_one_without_end():
 def test_the_form_takes_an_end(client):
     client.force_login(make_user(role="SuperUser"))
     user, role = make_user(), Role.objects.get(name="UserRole")
-    fields = {"role": role.pk, "user": user.pk, "object_type": "system", "expires_at": "2999-01-02T03:04"}
+    fields = {"role": role.pk, "user": user.username, "object_type": "system", "expires_at": "2999-01-02T03:04"}
     client.post(reverse("accounts:give"), fields)
     assert Grant.objects.get(user=user).expires_at.isoformat() == "2999-01-02T03:04:00+00:00"
     assert "until 2999-01-02 03:04" in client.get(reverse("accounts:user", args=[user.pk])).content.decode()

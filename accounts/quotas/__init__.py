@@ -1,0 +1,1 @@
+"""Quotas: how much of a data center certain users and groups may take."""

@@ -1,0 +1,80 @@
+"""What the API takes and gives about users, groups, roles and grants."""
+
+from datetime import datetime
+from typing import Literal
+from uuid import UUID
+
+from ninja import Field, Schema
+from pydantic import AwareDatetime
+
+from accounts.models import ObjectType
+from api.schemas import Input, Ref
+
+
+class UserOut(Schema):
+    id: UUID
+    username: str
+    full_name: str
+    email: str
+    is_active: bool
+    is_service: bool
+
+
+class Named(Schema):
+    id: UUID
+    username: str
+
+
+class GroupOut(Schema):
+    id: UUID
+    name: str
+    members: list[Named]
+
+
+class RoleOut(Schema):
+    id: UUID
+    name: str
+    description: str
+    predefined: bool
+    permissions: list[str]
+
+    @staticmethod
+    def resolve_permissions(role: object) -> list[str]:
+        return sorted(each.permission for each in role.permissions.all())  # type: ignore[attr-defined]
+
+
+class RoleIn(Input):
+    name: str = Field(min_length=1, max_length=150)
+    description: str = Field("", max_length=1000)
+    permissions: list[str] = Field(max_length=200)
+
+
+class RolePatch(Input):
+    name: str | None = Field(None, min_length=1, max_length=150)
+    description: str | None = Field(None, max_length=1000)
+    permissions: list[str] | None = Field(None, max_length=200)
+
+
+class GrantOut(Schema):
+    id: UUID
+    user: Named | None
+    group: Ref | None
+    role: Ref
+    object_type: str
+    object_id: UUID | None
+    expires_at: datetime | None
+    created_at: datetime
+
+
+class GrantIn(Input):
+    role: str
+    user: str = ""
+    group: str = ""
+    object_type: Literal[tuple(ObjectType.values)]  # type: ignore[valid-type]
+    object_id: UUID | None = None
+    expires_at: AwareDatetime | None = Field(None, description="with its offset from UTC; from then on it gives nothing")
+
+
+class PermissionOut(Schema):
+    permission: str
+    because: list[GrantOut]
