@@ -6,6 +6,7 @@ from typing import Any
 
 from channels.db import database_sync_to_async
 from django.conf import settings
+from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 
@@ -56,6 +57,7 @@ def _may_look(request: HttpRequest) -> bool:
 
 def _refuse(request: HttpRequest) -> HttpResponse:
     text = f"You look at the portal as {request.user}: nothing can be changed, and no console opened. End it first."
+    request.refusal = PermissionDenied(text)  # type: ignore[attr-defined]  # for the audit log
     if request.headers.get("HX-Request") or request.path.startswith("/api/"):
         return JsonResponse({"message": text, "kind": "error"}, status=403)
     return render(request, "pages/error.html", {"icon": "eye", "title": "Only to look at", "text": text}, status=403)

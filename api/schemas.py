@@ -235,6 +235,30 @@ class EventOut(Schema):
     user_name: str
 
 
+class AuditEntryOut(Schema):
+    id: int
+    at: datetime
+    actor_id: str
+    actor_name: str
+    as_whom_id: str
+    as_whom: str
+    action: str
+    object_type: str
+    object_id: str
+    object_name: str
+    address: str
+    channel: str
+    token: str
+    job_id: str
+    outcome: str
+    message: str
+    before: dict[str, Any]
+    after: dict[str, Any]
+    details: dict[str, Any]
+    previous_hash: str
+    hash: str
+
+
 class InstanceTypeOut(Schema):
     id: UUID
     name: str

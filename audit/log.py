@@ -13,6 +13,9 @@ from audit.models import Entry, Outcome, Waiting
 from audit.redact import plain, text
 
 
+_LENGTHS = {column.name: column.max_length for column in Entry._meta.concrete_fields}
+
+
 @dataclass(frozen=True)
 class Change:
     """What differs: field -> value, before and after."""
@@ -110,4 +113,4 @@ def _fit(name: str, value: Any) -> Any:
     """A text as its column takes it."""
     if not isinstance(value, str) or name == "at":
         return value
-    return text(value, Entry._meta.get_field(name).max_length or 4000)
+    return text(value, _LENGTHS[name] or 4000)

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_GET
 
@@ -62,7 +62,7 @@ SHORTCUTS = (
 
 
 @require_GET
-def entry_list(request: HttpRequest) -> HttpResponse:
+def entry_list(request: HttpRequest) -> HttpResponseBase:
     require(request.user, "system.view")
     form = request.GET.get("format", "")
     if form in export.FORMATS:
@@ -70,7 +70,7 @@ def entry_list(request: HttpRequest) -> HttpResponse:
     return lists.show(request, LIST, Entry.objects.all(), template="audit/list.html", shortcuts=SHORTCUTS)
 
 
-def _export(request: HttpRequest, form: str) -> HttpResponse:
+def _export(request: HttpRequest, form: str) -> HttpResponseBase:
     """The rows of the list, with all that their entries hold. Whoever takes them away is written down too."""
     words = request.GET.get("q", "").strip()
     try:

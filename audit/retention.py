@@ -55,7 +55,7 @@ def _remove_before_beginning() -> None:
         with connection.cursor() as cursor:
             cursor.execute("SELECT audit_trim()")  # deploy/postgresql-audit.sql
         return
-    rows = models.QuerySet(Entry)
+    rows: models.QuerySet[Entry] = models.QuerySet(Entry)
     while keys := list(rows.filter(pk__lte=head.removed_to_id).order_by("pk").values_list("pk", flat=True)[:BATCH]):
         rows.filter(pk__in=keys).delete()
 

@@ -18,6 +18,8 @@ from accounts.models import Group, Token, User, UserKey
 from accounts.objects import MODEL_OF, model_of
 from accounts.permissions import PREDEFINED_ROLES
 from accounts.sessions.models import UserSession
+from audit import chain, log
+from audit.models import Entry
 from jobs.models import Job
 from portal.routing import websocket_urlpatterns
 from tests.build import attach, make_disk, make_host, make_network, make_nic, make_storage, make_template, make_user, make_vm
@@ -62,6 +64,9 @@ class World:
         self.session = UserSession.objects.create(user=self.person, session_key="x" * 32)
         self.passkey = self.person.passkeys.create(name="p", credential_id="x", public_key=b"")
         self.root = make_user("root", role="SuperUser")
+        log.append("vm.start", "an entry", user=self.root)
+        chain.seal()
+        self.entry = Entry.objects.get(action="vm.start")
         self.grant = self.person.grants.create(role=self.root.grants.get().role, object_type="vm", object_id=self.vm.pk)
 
     def subjects(self) -> dict[str, User | None]:
@@ -75,7 +80,7 @@ class World:
             "storage/": self.domain, "disks/": self.disk, "networks/": self.network, "jobs/": self.job, "users/": self.person, "groups/": self.group,
             "roles/": self.grant.role, "me/tokens/": self.token, "grants/": self.grant, "permissions/": self.vm, "permissions/vm/": self.vm, "metrics/": self.vm, "enrol/": self.host,
             "me/keys/": self.key, "my/vms/": self.vm, "instance-types/": self.size,
-            "sessions/": self.session, "me/factors/": self.passkey, "tokens/": self.token, "providers/": self.provider, "group-mappings/": self.mapping,
+            "audit/": self.entry, "sessions/": self.session, "me/factors/": self.passkey, "tokens/": self.token, "providers/": self.provider, "group-mappings/": self.mapping,
         }  # fmt: skip
         path = route.removeprefix("api/v1/")
         return next((obj.pk for start, obj in objects.items() if path.startswith(start)), None)
@@ -103,7 +108,7 @@ def requests(world: World) -> Iterator[tuple[str, str]]:
             for part in route.split("/"):
                 if part.startswith("<"):
                     kind = part.strip("<>")
-                    is_key = kind.startswith("uuid")
+                    is_key = kind.startswith(("uuid", "int"))
                     value = str(world.key_of(route)) if is_key else "vm" if kind == "str:object_type" else word
                     label.append("ID" if is_key else value)
                     path.append(value)

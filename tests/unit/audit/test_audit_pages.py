@@ -127,3 +127,14 @@ def test_the_command_verifies(entries):
 def test_the_command_refuses_what_is_no_hash():
     with pytest.raises(CommandError, match="ENTRY:HASH"):
         call("verify", "--expect", "5:abc")
+
+
+def test_the_api_lists_filters_and_goes_on_after_an_entry(client, entries):
+    found = client.get("/api/v1/audit", {"q": "type:vm"}).json()
+    assert found["count"] == 2 and [each["action"] for each in found["items"]] == ["vm.start", "vm.edited"]
+    assert found["items"][1]["after"] == {"memory_mib": 1024}
+    later = client.get("/api/v1/audit", {"after": found["items"][0]["id"]}).json()
+    assert [each["action"] for each in later["items"]] == ["user.created"]
+    assert client.get("/api/v1/audit", {"q": "nonsense:1"}).status_code == 422
+    client.force_login(make_user("dc", role="DataCenterAdmin"))
+    assert client.get("/api/v1/audit").status_code == 403

@@ -202,7 +202,7 @@ def test_looking_as_another_names_both(browser, admin, vm):
     assert browser.post(f"/vms/{vm.pk}/action/start/").status_code == 403
     tried = last("vms.action")
     assert (tried.actor_name, tried.actor_id, tried.as_whom, tried.as_whom_id) == ("admin", str(admin.pk), "anna", str(anna.pk))
-    assert tried.outcome == Outcome.REFUSED
+    assert tried.outcome == Outcome.REFUSED and "You look at the portal as anna" in tried.message
     browser.post("/look/end/")
     assert (last("user.look_ended").actor_name, last("user.look_ended").as_whom) == ("admin", "")
 
