@@ -12,7 +12,6 @@ from audit import chain, circumstances
 from audit.models import Entry, Outcome, Waiting
 from audit.redact import plain, text
 
-
 _LENGTHS = {column.name: column.max_length for column in Entry._meta.concrete_fields}
 
 

@@ -86,11 +86,6 @@ class Entry(models.Model):
     def __str__(self) -> str:
         return self.message
 
-    @property
-    def who(self) -> str:
-        """For people to read: nobody is Vireo itself, or somebody who was not signed in."""
-        return self.actor_name or ("not signed in" if self.channel in (Channel.PAGE, Channel.API) else "Vireo")
-
     def save(self, *args: Any, **kwargs: Any) -> None:
         if not self._state.adding:
             raise AppendOnly
@@ -98,6 +93,11 @@ class Entry(models.Model):
 
     def delete(self, *args: Any, **kwargs: Any) -> NoReturn:
         raise AppendOnly
+
+    @property
+    def who(self) -> str:
+        """For people to read: nobody is Vireo itself, or somebody who was not signed in."""
+        return self.actor_name or ("not signed in" if self.channel in (Channel.PAGE, Channel.API) else "Vireo")
 
 
 class Waiting(models.Model):
