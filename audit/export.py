@@ -2,14 +2,19 @@
 
 import csv
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from datetime import UTC
+from itertools import islice
 from typing import Any
+
+from asgiref.sync import sync_to_async
+from django.db.models import QuerySet
 
 from audit.models import Entry
 from portal.pages.lists import safe_cell
 
 FORMATS = {"csv": "text/csv; charset=utf-8", "jsonl": "application/jsonl; charset=utf-8"}
+PIECE = 500
 _NAMES = tuple(field.attname for field in Entry._meta.concrete_fields)
 
 
@@ -21,6 +26,13 @@ class _Echo:
 def lines(entries: Iterable[Entry], form: str) -> Iterator[str]:
     """Each with its line end. What is written there is on one line and, in CSV, no formula for a spreadsheet."""
     return _csv(entries) if form == "csv" else _jsonl(entries)
+
+
+async def stream(entries: QuerySet[Entry], form: str) -> AsyncIterator[str]:
+    """The same, a piece at a time: of an iterator that is not asynchronous Django would gather all of it in memory first."""
+    found = await sync_to_async(lambda: lines(entries.iterator(chunk_size=PIECE), form))()
+    while piece := await sync_to_async(lambda: "".join(islice(found, PIECE)))():
+        yield piece
 
 
 def _values(entry: Entry) -> dict[str, Any]:

@@ -79,7 +79,7 @@ def _export(request: HttpRequest, form: str) -> HttpResponseBase:
         return HttpResponse(error.text, status=422, content_type="text/plain; charset=utf-8")
     rows, _order = LIST.sorted(found, request.GET.get("sort", LIST.default_sort))
     log.append("audit.exported", f"The audit log was exported as {form}", details={"filter": words})
-    response = StreamingHttpResponse(export.lines(rows.iterator(chunk_size=500), form), content_type=export.FORMATS[form])
+    response = StreamingHttpResponse(export.stream(rows, form), content_type=export.FORMATS[form])
     response["Content-Disposition"] = f'attachment; filename="audit.{form}"'
     response["Cache-Control"] = "no-store"
     return response
