@@ -17,6 +17,7 @@ from accounts.directory.models import IdentityProvider
 from accounts.models import Group, Token, User, UserKey
 from accounts.objects import MODEL_OF, model_of
 from accounts.permissions import PREDEFINED_ROLES
+from accounts.quotas.models import Quota, QuotaHolder
 from accounts.sessions.models import UserSession
 from jobs.models import Job
 from portal.routing import websocket_urlpatterns
@@ -61,6 +62,8 @@ class World:
         self.size = InstanceType.objects.create(name="a size", vcpus=1, memory_mib=512)
         self.session = UserSession.objects.create(user=self.person, session_key="x" * 32)
         self.passkey = self.person.passkeys.create(name="p", credential_id="x", public_key=b"")
+        self.quota = Quota.objects.create(name="a quota", data_center=self.host.cluster.data_center)
+        self.holder = QuotaHolder.objects.create(quota=self.quota, user=self.person)
         self.root = make_user("root", role="SuperUser")
         self.grant = self.person.grants.create(role=self.root.grants.get().role, object_type="vm", object_id=self.vm.pk)
 
@@ -74,7 +77,7 @@ class World:
             "vms/": self.vm, "templates/": self.template, "hosts/": self.host, "clusters/": self.host.cluster, "data-centers/": self.host.cluster.data_center,
             "storage/": self.domain, "disks/": self.disk, "networks/": self.network, "jobs/": self.job, "users/": self.person, "groups/": self.group,
             "roles/": self.grant.role, "me/tokens/": self.token, "grants/": self.grant, "permissions/": self.vm, "permissions/vm/": self.vm, "metrics/": self.vm, "enrol/": self.host,
-            "me/keys/": self.key, "my/vms/": self.vm, "instance-types/": self.size,
+            "me/keys/": self.key, "my/vms/": self.vm, "instance-types/": self.size, "quotas/": self.quota, "quota-holders/": self.holder,
             "sessions/": self.session, "me/factors/": self.passkey, "tokens/": self.token, "providers/": self.provider, "group-mappings/": self.mapping,
         }  # fmt: skip
         path = route.removeprefix("api/v1/")
