@@ -36,9 +36,10 @@ def create_user(actor: User, username: str, password: str, *, full_name: str = "
     _check_password(password, user)
     user.set_password(password)
     user.full_clean(exclude=["password"])
-    user.save()
-    change = audit.Change({}, audit.snapshot(user, "username", "full_name", "email"))
-    record("user.created", f"User {username} was created", obj=user, user=actor, change=change)
+    with transaction.atomic():
+        user.save()
+        change = audit.Change({}, audit.snapshot(user, "username", "full_name", "email"))
+        record("user.created", f"User {username} was created", obj=user, user=actor, change=change)
     return user
 
 
@@ -60,8 +61,9 @@ def set_password(actor: User, user: User, password: str) -> None:
         raise ValidationError({"password": f"The password of {user} is kept by {user.source}: change it there."})
     _check_password(password, user)
     user.set_password(password)
-    user.save(update_fields=["password"])
-    record("user.password_set", f"The password of {user} was set", obj=user, user=actor)
+    with transaction.atomic():
+        user.save(update_fields=["password"])
+        record("user.password_set", f"The password of {user} was set", obj=user, user=actor)
 
 
 def set_active(actor: User, user: User, active: bool) -> None:
@@ -71,13 +73,13 @@ def set_active(actor: User, user: User, active: bool) -> None:
         user.is_active = active
         user.save(update_fields=["is_active"])
         _keep_a_super_user()
-    record(
-        "user.activated" if active else "user.deactivated",
-        f"User {user} was {'activated' if active else 'deactivated'}",
-        obj=user,
-        user=actor,
-        change=audit.changes(before, {"is_active": active}),
-    )
+        record(
+            "user.activated" if active else "user.deactivated",
+            f"User {user} was {'activated' if active else 'deactivated'}",
+            obj=user,
+            user=actor,
+            change=audit.changes(before, {"is_active": active}),
+        )
     if not active:
         end_all(actor, user)
     _recheck([user])
@@ -114,8 +116,8 @@ def save_group(actor: User, group: Group, members: list[User]) -> Group:
         group.save()
         group.members.set(members)
         _keep_a_super_user()
-    now = audit.snapshot(group, "name", "description", "require_second_factor") | {"members": _names(members)}
-    record("group.changed", f"Group {group} has {len(members)} members", obj=group, user=actor, change=audit.changes(stored, now))
+        now = audit.snapshot(group, "name", "description", "require_second_factor") | {"members": _names(members)}
+        record("group.changed", f"Group {group} has {len(members)} members", obj=group, user=actor, change=audit.changes(stored, now))
     # What members without a second factor have open closes when it is demanded of them.
     _recheck(before ^ set(members) if demanded == group.require_second_factor else before | set(members))
     return group

@@ -7,6 +7,7 @@ app_name = "accounts"
 urlpatterns = [
     path("", include("accounts.directory.urls")),
     path("", include("accounts.factors.urls")),
+    path("", include("accounts.quotas.urls")),
     path("", include("accounts.sessions.urls")),
     path("sign-in/", session.sign_in, name="sign-in"),
     path("sign-out/", session.sign_out, name="sign-out"),

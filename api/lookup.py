@@ -33,20 +33,24 @@ def visible(model: Any, user: Any, pk: UUID, *related: str) -> Any:
 
 
 def named(model: Any, user: Any, field: str, text: str | None, permission: str = "", **filters: Any) -> Any:
-    """The row that a body's field names, by id or by name (None: nothing was named).
+    """The row that a body's field names, by id or by name (None: nothing was named), of those on which the user holds the permission.
 
     Raises FieldError when there is none that the user may use, or when a name fits several.
     """
+    return one_of(model.objects.visible_to(user, permission).filter(**filters), field, text)
+
+
+def one_of(rows: QuerySet, field: str, text: str | None) -> Any:
+    """The same, of any rows."""
     if not text:
         return None
-    rows = model.objects.visible_to(user, permission).filter(**filters)
     try:
         rows = rows.filter(pk=UUID(text))
     except ValueError:
         rows = rows.filter(name__iexact=text)
     found = list(rows[:2])
     if not found:
-        raise FieldError(field, f"There is no {model._meta.verbose_name} «{text[:100]}», or you may not use it.")
+        raise FieldError(field, f"There is no {rows.model._meta.verbose_name} «{text[:100]}», or you may not use it.")
     if len(found) > 1:
         raise FieldError(field, f"Several are called «{text[:100]}»; give the id.")
     return found[0]

@@ -7,7 +7,8 @@ from uuid import UUID
 from ninja import Field, Schema
 from pydantic import AwareDatetime
 
-from accounts.models import ObjectType
+from accounts.models import ObjectType, Quota
+from accounts.quotas.shares import shares_of
 from api.schemas import Input, Ref
 
 
@@ -73,6 +74,35 @@ class GrantIn(Input):
     object_type: Literal[tuple(ObjectType.values)]  # type: ignore[valid-type]
     object_id: UUID | None = None
     expires_at: AwareDatetime | None = Field(None, description="with its offset from UTC; from then on it gives nothing")
+
+
+class QuotaLimitOut(Schema):
+    resource: str
+    cluster: Ref | None
+    storage_domain: Ref | None
+    amount: int = Field(description="VMs, vCPUs, MiB of memory or bytes of storage")
+    used: int
+
+
+class QuotaOut(Schema):
+    id: UUID
+    name: str
+    description: str
+    data_center: Ref
+    mode: str
+    limits: list[QuotaLimitOut]
+
+    @staticmethod
+    def resolve_mode(quota: Quota) -> str:
+        return quota.data_center.quota_mode
+
+    @staticmethod
+    def resolve_limits(quota: Quota) -> list[dict[str, object]]:
+        shares = ((share.limit, share.used) for share in shares_of(quota))
+        return [
+            {"resource": row.resource, "cluster": row.cluster, "storage_domain": row.storage_domain, "amount": row.amount, "used": used}
+            for row, used in shares
+        ]
 
 
 class PermissionOut(Schema):

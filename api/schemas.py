@@ -68,6 +68,7 @@ class VmIn(Input):
     network: str | None = Field(None, description="name or id; the cluster's first when absent")
     storage_domain: str | None = Field(None, description="name or id; chosen when absent")
     host: str | None = Field(None, description="name or id; the scheduler chooses when absent")
+    quota: str | None = Field(None, description="name or id; your only one there when absent")
     tags: list[str] = []
     start: bool = False
 

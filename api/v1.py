@@ -4,7 +4,7 @@ from ninja import NinjaAPI
 
 from api import problems
 from api.auth import AUTH
-from api.routes import audit, instance_types, inventory, jobs, people, vms
+from api.routes import audit, instance_types, inventory, jobs, people, quotas, vms
 
 api = NinjaAPI(
     title="Vireo",
@@ -20,5 +20,6 @@ api.add_router("/vms", vms.router)
 api.add_router("", inventory.router)
 api.add_router("", instance_types.router)
 api.add_router("", people.router)
+api.add_router("", quotas.router)
 api.add_router("", jobs.router)
 api.add_router("", audit.router)

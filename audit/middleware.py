@@ -37,6 +37,7 @@ _TYPES = {
     "users/": "user",
     "groups/": "group",
     "roles/": "role",
+    "quotas/": "quota",
 }
 _WORDS = {
     401: "The API token is not good, or has expired.",

@@ -62,6 +62,7 @@ SECTIONS: tuple[tuple[str, tuple[Place, ...]], ...] = (
             Place("accounts:users", "Users", "user", "user.view", "users"),
             Place("accounts:groups", "Groups", "users-group", "user.view", "groups"),
             Place("accounts:roles", "Roles", "shield", "role.view", "roles"),
+            Place("accounts:quotas", "Quotas", "scale", "quota.view"),
             Place("accounts:sessions", "Sessions", "devices", "user.manage", "sessions"),
             Place("accounts:tokens", "API tokens", "api", "user.manage", "tokens"),
             Place("accounts:providers", "Sign-in", "key", "user.manage", "providers"),

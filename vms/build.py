@@ -60,6 +60,7 @@ def draft_disks(vm: VM, template: Template | None, domain: StorageDomain, disk_b
             capacity_bytes=source.capacity_bytes if source else disk_bytes or DEFAULT_DISK_BYTES,
             backing=source if thin else None,
             status=DiskStatus.LOCKED,
+            quota=vm.quota,
         )
         DiskAttachment.objects.create(vm=vm, disk=disk, target=f"vd{chr(ord('a') + index)}", bus=DiskBus.VIRTIO)
         made.append(Draft(disk, None if thin else source))

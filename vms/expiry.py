@@ -76,8 +76,8 @@ def _set(actor: User, vm: VM, expires_at: datetime | None) -> VM:
         change = audit.changes({"expires_at": vm.expires_at}, {"expires_at": expires_at})
         vm.expires_at, vm.rev = expires_at, vm.rev + 1
         vm.save(update_fields=["expires_at", "rev"])
-    until = f"until {expires_at:%Y-%m-%d %H:%M} UTC" if expires_at else "without an end"
-    record("vm.expiry_set", f"{vm.name} is kept {until}", obj=vm, user=actor, change=change)
+        until = f"until {expires_at:%Y-%m-%d %H:%M} UTC" if expires_at else "without an end"
+        record("vm.expiry_set", f"{vm.name} is kept {until}", obj=vm, user=actor, change=change)
     publish("vm", vm.pk, "changed", vm.rev)
     return vm
 

@@ -7,6 +7,7 @@ from django import forms
 from django.utils.html import format_html
 
 from accounts.models import User
+from accounts.quotas.models import Quota
 from hosts.models import Cluster
 from networks.models import Network
 from portal.forms import SizeField
@@ -33,6 +34,11 @@ class TemplateChoice(forms.RadioSelect):
         return option
 
 
+def quotas_for(user: User) -> Any:
+    """Those that the user may choose: their own, and those that they manage."""
+    return (Quota.objects.held_by(user) | Quota.objects.visible_to(user, "quota.manage")).distinct()
+
+
 class NewVmForm(forms.Form):
     template = forms.ModelChoiceField(Template.objects.none(), required=False, blank=True, empty_label="Blank", widget=TemplateChoice)
     name = forms.CharField(max_length=255, widget=forms.TextInput(attrs={"autocomplete": "off", "autofocus": True, "spellcheck": "false"}))
@@ -44,11 +50,12 @@ class NewVmForm(forms.Form):
     disk_bytes = SizeField(label="Disk of a blank VM", required=False, unit="g", initial="8 GiB")
     iso = forms.ModelChoiceField(Disk.objects.none(), required=False, empty_label="none", label="Boot from ISO")
     firmware = forms.ChoiceField(choices=Firmware.choices, initial=Firmware.BIOS, label="Firmware of a blank VM")
+    quota = forms.ModelChoiceField(Quota.objects.none(), required=False, empty_label="none, or your only one", label="Counts against quota")
     description = forms.CharField(required=False, max_length=4000)
     start = forms.BooleanField(required=False, initial=True, label="Run it when it is ready")
 
     FIRST = ("name", "memory_mib", "vcpus")
-    MORE = ("cluster", "network", "storage_domain", "disk_bytes", "iso", "firmware", "description")
+    MORE = ("cluster", "network", "storage_domain", "disk_bytes", "iso", "firmware", "quota", "description")
 
     def __init__(self, user: User, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -56,6 +63,9 @@ class NewVmForm(forms.Form):
         self.choices_of("cluster", Cluster.objects.visible_to(user, "vm.create"))
         self.choices_of("network", Network.objects.visible_to(user, "network.use"))
         self.choices_of("storage_domain", StorageDomain.objects.visible_to(user, "storage_domain.use").filter(status=StorageStatus.ACTIVE))
+        self.choices_of("quota", quotas_for(user))
+        if not self.fields["quota"].queryset.exists():  # type: ignore[attr-defined]
+            del self.fields["quota"]
         self.choices_of("iso", Disk.objects.visible_to(user).filter(content=DiskContent.ISO, status=DiskStatus.OK))
 
     def choices_of(self, name: str, rows: Any) -> None:
@@ -67,7 +77,7 @@ class NewVmForm(forms.Form):
 
     @property
     def more_fields(self) -> list[forms.BoundField]:
-        return [self[name] for name in self.MORE]
+        return [self[name] for name in self.MORE if name in self.fields]
 
     @property
     def more_has_errors(self) -> bool:
@@ -83,16 +93,24 @@ class EditVmForm(forms.Form):
     firmware = forms.ChoiceField(choices=Firmware.choices)
     delete_protected = forms.BooleanField(required=False, label="Protect against removal")
 
+    quota = forms.ModelChoiceField(Quota.objects.none(), required=False, empty_label="none", label="Counts against quota")
+
     @classmethod
-    def of(cls, vm: VM, data: Any = None) -> "EditVmForm":
+    def of(cls, user: User, vm: VM, data: Any = None) -> "EditVmForm":
         asked = {field: vm.next_run.get(field, getattr(vm, field)) for field in ("memory_mib", "vcpus", "firmware")}
         initial = {
             "name": vm.name,
             "description": vm.description,
             "tags": ", ".join(vm.tags),
             "delete_protected": vm.delete_protected,
+            "quota": vm.quota_id,
         } | asked
-        return cls(data, initial=initial)
+        form = cls(data, initial=initial)
+        quotas = quotas_for(user).filter(data_center=vm.cluster.data_center_id)
+        form.fields["quota"].queryset = quotas  # type: ignore[attr-defined]
+        if not quotas.exists() or (vm.quota_id is not None and not quotas.filter(pk=vm.quota_id).exists()):
+            del form.fields["quota"]  # it stays in a quota that is not this user's to change
+        return form
 
     def changes(self) -> dict[str, Any]:
         """What differs from what the form showed."""

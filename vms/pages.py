@@ -274,7 +274,7 @@ def _is_uuid(text: str) -> bool:
 def edit(request: HttpRequest, pk: UUID) -> HttpResponse:
     vm = find(request, pk)
     require(request.user, "vm.edit", vm)
-    form = EditVmForm.of(vm, request.POST or None)
+    form = EditVmForm.of(request.user, vm, request.POST or None)  # type: ignore[arg-type]
     if request.method == "POST" and form.is_valid():
         try:
             vm, _job = services.edit(request.user, vm, form.changes())

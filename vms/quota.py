@@ -20,7 +20,13 @@ _FIELDS = {Resource.VCPUS: "vcpus", Resource.MEMORY: "memory_mib", Resource.STOR
 
 
 def claims_of_new(
-    cluster: Cluster, memory_mib: int, vcpus: int, storage: StorageDomain | None, template: Template | None, disk_bytes: int | None, start: bool
+    cluster: Cluster,
+    memory_mib: int,
+    vcpus: int,
+    storage: StorageDomain | None,
+    template: Template | None,
+    disk_bytes: int | None,
+    start: bool,
 ) -> list[Claim]:
     """What a new VM takes: its place among the VMs, its disks, and when it is to run at once its memory and CPUs."""
     claims = [Claim(Resource.VMS, 1, cluster.pk)]

@@ -13,6 +13,8 @@ from django.db import IntegrityError, transaction
 
 from accounts.models import User
 from accounts.permissions import allowed, grant, require
+from accounts.quotas import rules
+from accounts.quotas.models import Quota
 from audit import log as audit
 from events.log import record
 from hosts.models import Cluster, Host
@@ -24,7 +26,7 @@ from portal.errors import FieldError, NotPossible
 from portal.live import publish
 from portal.names import valid_name, valid_text
 from storage.models import Disk, DiskContent, DiskStatus, StorageDomain, StorageStatus
-from vms import can
+from vms import can, quota
 from vms.build import domain_name_for, draft_disks, draft_nic, new_display_secret
 from vms.drift import ACCEPTABLE
 from vms.lending import expiry_of_new
@@ -49,6 +51,7 @@ _WORDS = {
     "pause": "Pause",
     "resume": "Resume",
 }
+_RUNS = frozenset({"start", "start_paused", "run_once"})
 # Fields that a running domain cannot take: they wait for the next run.
 _NEXT_RUN_FIELDS = ("memory_mib", "vcpus", "firmware")
 _PLAIN_FIELDS = ("name", "description", "tags", "delete_protected")
@@ -66,6 +69,7 @@ class NewVm:
         network: None: the cluster's first that the user may use.
         host: None: the scheduler chooses at the start.
         start: runs it once it is made.
+        quota: what it counts against; None: the only one that the user holds there, if any.
     """
 
     name: str
@@ -83,6 +87,7 @@ class NewVm:
     os: str = "linux"
     tags: tuple[str, ...] = ()
     host: Host | None = None
+    quota: Quota | None = None
 
 
 @dataclass(frozen=True)
@@ -128,10 +133,12 @@ def create(user: User, new: NewVm) -> tuple[VM, Job]:
         status=VmStatus.IMAGE_LOCKED,
         display_secret=new_display_secret(),
         expires_at=expiry_of_new(user),
+        quota=rules.choose(user, new.cluster.data_center, new.quota),
         rev=1,
     )
     try:
         with transaction.atomic():
+            quota.take_new(user, vm, storage_domain, new.disk_bytes, new.start)
             vm.domain_name = domain_name_for(vm)
             vm.save(force_insert=True)
             drafts = draft_disks(vm, template, storage_domain, new.disk_bytes, new.iso)
@@ -242,7 +249,10 @@ def act(user: User, vm: VM, action: str, **options: Any) -> Job:
         params["paused"] = bool(options.get("paused"))
         if options.get("iso"):
             params["iso"] = str(_iso_for(user, vm, options["iso"]).pk)
-    return submit(f"vm.{action}", user=user, target=vm, title=f"{_WORDS[action]} {vm.name}", params=params)
+    with transaction.atomic():
+        if action in _RUNS:
+            quota.take_start(user, VM.objects.select_for_update(of=("self",)).select_related("cluster__data_center").get(pk=vm.pk))
+        return submit(f"vm.{action}", user=user, target=vm, title=f"{_WORDS[action]} {vm.name}", params=params)
 
 
 def _iso_for(user: User, vm: VM, key: Any) -> Disk:
@@ -279,13 +289,13 @@ def edit(user: User, vm: VM, changes: dict[str, Any]) -> tuple[VM, Job | None]:
     """Changes fields; while the VM runs, those that need a restart wait as "next run".
 
     Args:
-        changes: of name, description, tags, delete_protected, memory_mib, vcpus, firmware.
+        changes: of name, description, tags, delete_protected, memory_mib, vcpus, firmware, quota.
 
     Returns:
         The VM, and the job that redefines its domain when something changed that the domain shows.
     """
     _ready(user, vm, "edit")
-    unknown = set(changes) - set(_NEXT_RUN_FIELDS) - set(_PLAIN_FIELDS)
+    unknown = set(changes) - set(_NEXT_RUN_FIELDS) - set(_PLAIN_FIELDS) - {"quota"}
     if unknown:
         raise FieldError(sorted(unknown)[0], "This cannot be changed.")
     plain = _clean_plain(vm, {key: value for key, value in changes.items() if key in _PLAIN_FIELDS})
@@ -293,15 +303,18 @@ def edit(user: User, vm: VM, changes: dict[str, Any]) -> tuple[VM, Job | None]:
     _check_hardware(*(hardware.get(field, getattr(vm, field)) for field in _NEXT_RUN_FIELDS))
     with transaction.atomic():
         vm.refresh_from_db(from_queryset=VM.objects.select_for_update())  # another's edit, and what a job did meanwhile
+        before = audit.snapshot(vm, *_PLAIN_FIELDS, *_NEXT_RUN_FIELDS, "next_run", "quota")
+        quota.take_change(user, vm, hardware)
+        if "quota" in changes:
+            quota.reassign(user, vm, changes["quota"])
         waiting = {key: value for key, value in {**vm.next_run, **hardware}.items() if value != getattr(vm, key)}
         at_once = waiting if vm.status == VmStatus.DOWN and holder_of(vm) is None else {}
-        before = audit.snapshot(vm, *_PLAIN_FIELDS, *_NEXT_RUN_FIELDS, "next_run")
         vm.next_run = {} if at_once else waiting
         for key, value in {**plain, **at_once}.items():
             setattr(vm, key, value)
         vm.rev += 1
         try:
-            vm.save(update_fields=[*plain, *at_once, "next_run", "rev", "updated_at"])
+            vm.save(update_fields=[*plain, *at_once, "next_run", "quota", "rev", "updated_at"])
         except IntegrityError:
             raise FieldError("name", f"Cluster {vm.cluster.name} has a VM named {vm.name} already.") from None
         job = None
@@ -394,8 +407,10 @@ def accept_drift(user: User, vm: VM) -> VM:
         _check_hardware(vm.memory_mib, vm.vcpus, vm.firmware)
         vm.drift, vm.rev = rest, vm.rev + 1
         vm.save(update_fields=[*found, "drift", "rev"])
-    change = audit.changes(before, audit.snapshot(vm, *found))
-    record("vm.drift_accepted", f"{', '.join(found)} of {vm.name}, changed outside of Vireo, accepted", obj=vm, user=user, change=change)
+        change = audit.changes(before, audit.snapshot(vm, *found))
+        record(
+            "vm.drift_accepted", f"{', '.join(found)} of {vm.name}, changed outside of Vireo, accepted", obj=vm, user=user, change=change
+        )
     publish("vm", vm.pk, "changed", vm.rev)
     return vm
 

@@ -26,15 +26,16 @@ def save(user: User, size: InstanceType) -> InstanceType:
     try:
         with transaction.atomic():
             size.save()
+            what = f"{size.name}: {size.vcpus} CPU, {size.memory_mib} MiB"
+            record("instance_type.created" if new else "instance_type.edited", f"Instance type {what}", obj=size, user=user, change=change)
     except IntegrityError:
         raise FieldError("name", f"An instance type named {size.name} exists already.") from None
-    what = f"{size.name}: {size.vcpus} CPU, {size.memory_mib} MiB"
-    record("instance_type.created" if new else "instance_type.edited", f"Instance type {what}", obj=size, user=user, change=change)
     return size
 
 
 def remove(user: User, size: InstanceType) -> None:
     """VMs of this size stay as they are."""
     require(user, "template.delete")
-    record("instance_type.removed", f"Instance type {size.name} was removed", obj=size, user=user)
-    size.delete()
+    with transaction.atomic():
+        record("instance_type.removed", f"Instance type {size.name} was removed", obj=size, user=user)
+        size.delete()

@@ -48,15 +48,16 @@ def save_provider(
     if secret:
         provider.secret = secret
     provider.full_clean()
-    provider.save()
-    record(
-        "identity_provider.created" if created else "identity_provider.changed",
-        f"Sign-in by {provider} was {'set up' if created else 'changed'} and is {'on' if enabled else 'off'}",
-        obj=provider,
-        user=actor,
-        change=audit.changes(before, {"name": name, "enabled": enabled} | settings),
-        details={"replaced": "what Vireo signs in with"} if secret else {},
-    )
+    with transaction.atomic():
+        provider.save()
+        record(
+            "identity_provider.created" if created else "identity_provider.changed",
+            f"Sign-in by {provider} was {'set up' if created else 'changed'} and is {'on' if enabled else 'off'}",
+            obj=provider,
+            user=actor,
+            change=audit.changes(before, {"name": name, "enabled": enabled} | settings),
+            details={"replaced": "what Vireo signs in with"} if secret else {},
+        )
     return provider
 
 

@@ -48,7 +48,7 @@ class Quota(Entity):
 
 
 class Resource(models.TextChoices):
-    """What is limited; see RESOURCES in accounts.quotas.resources for how each is counted and written."""
+    """What is limited; see accounts.quotas.usage for how each is counted, .words for how it is written."""
 
     VMS = "vms", "VMs"
     VCPUS = "vcpus", "vCPUs"
@@ -74,15 +74,15 @@ class QuotaLimit(models.Model):
                 name="quota_limit_fits_its_place",
             ),
             # Three, because SQL counts each NULL as different from every other.
-            models.UniqueConstraint(
-                fields=["quota", "resource"], condition=Q(cluster=None, storage_domain=None), name="quota_limit_once"
-            ),
+            models.UniqueConstraint(fields=["quota", "resource"], condition=Q(cluster=None, storage_domain=None), name="quota_limit_once"),
             models.UniqueConstraint(fields=["quota", "resource", "cluster"], name="quota_limit_cluster_once"),
             models.UniqueConstraint(fields=["quota", "storage_domain"], name="quota_limit_storage_domain_once"),
         ]
 
     def __str__(self) -> str:
-        return f"{self.amount} {self.get_resource_display()}"
+        from accounts.quotas import words  # it imports this module
+
+        return f"{words.counted(self.resource, self.amount)}{words.place(self)}"
 
 
 class QuotaHolder(models.Model):
@@ -105,5 +105,3 @@ class QuotaHolder(models.Model):
 
     def __str__(self) -> str:
         return str(self.user or self.group)
-
-

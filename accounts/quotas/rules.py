@@ -11,7 +11,6 @@ from typing import Any
 from uuid import UUID
 
 from accounts.models import User
-from accounts.permissions import allowed
 from accounts.quotas import words
 from accounts.quotas.models import Quota, QuotaLimit, Resource
 from accounts.quotas.usage import used_of
@@ -120,7 +119,13 @@ def fits(quota: Quota, claims: Iterable[Claim]) -> list[Fit]:
 
 
 def take(
-    user: User | None, quota: Quota | None, claims: Iterable[Claim], *, subject: str, fields: Mapping[str, str] | None = None, obj: Any = None
+    user: User | None,
+    quota: Quota | None,
+    claims: Iterable[Claim],
+    *,
+    subject: str,
+    fields: Mapping[str, str] | None = None,
+    obj: Any = None,
 ) -> None:
     """Lets the claims through, or refuses. Call it in the transaction that writes what is claimed, before it is written.
 

@@ -6,7 +6,8 @@ from uuid import UUID
 from django.http import HttpRequest
 from ninja import Query, Router
 
-from api.lookup import Paging, filtered, named, page_of, visible
+from accounts.quotas.models import Quota
+from api.lookup import Paging, filtered, named, one_of, page_of, visible
 from api.schemas import ActionIn, JobOut, Page, Problem, VmAndJob, VmIn, VmOut, VmPatch
 from hosts.models import Cluster, Host
 from networks.models import Network
@@ -54,6 +55,7 @@ def create_vm(request: HttpRequest, body: VmIn) -> Any:
         network=named(Network, user, "network", body.network, "network.use", cluster=cluster),
         storage_domain=named(StorageDomain, user, "storage_domain", body.storage_domain, "storage_domain.use"),
         host=named(Host, user, "host", body.host),
+        quota=one_of(Quota.objects.seen_by(user), "quota", body.quota),  # type: ignore[arg-type]
         description=body.description,
         tags=tuple(body.tags),
         start=body.start,

@@ -19,6 +19,7 @@ import "./live-regions.js";
 import "./menus.js";
 import "./palette.js";
 import "./passkeys.js";
+import "./quota-cost.js";
 import "./theme.js";
 import "./times.js";
 import "./vm-thumbnail.js";

@@ -7,10 +7,10 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 
 from accounts.permissions import anywhere
+from accounts.quotas.shares import held_by
 from portal.errors import NotPossible
 from portal.forms import add_errors
 from portal.selfservice.forms import NewMachineForm
-from portal.selfservice.home import QUOTA
 from vms import services
 from vms.pages import suggested_name
 
@@ -31,7 +31,11 @@ def new(request: HttpRequest) -> HttpResponse:
                 return redirect(vm)
     else:
         form = NewMachineForm(request.user, initial=_ready_to_send(request))  # type: ignore[arg-type]
-    context = {"form": form, "templates": form.fields["template"].queryset.exists(), "quota_templates": QUOTA}  # type: ignore[attr-defined]
+    context = {
+        "form": form,
+        "templates": form.fields["template"].queryset.exists(),  # type: ignore[attr-defined]
+        "held_quotas": held_by(request.user),  # type: ignore[arg-type]
+    }
     return render(request, "selfservice/new.html", context, status=422 if form.errors else 200)
 
 

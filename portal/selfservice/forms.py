@@ -1,10 +1,12 @@
 """Forms of the portal. They offer only what the grants allow; the services refuse the rest again."""
 
+import json
 from typing import Any
 
 from django import forms
 
 from accounts.models import User
+from accounts.quotas.models import Quota
 from hosts.models import Cluster
 from networks.models import Network
 from portal.forms import SizeField
@@ -26,8 +28,12 @@ class Cards(forms.RadioSelect):
     ) -> dict[str, Any]:
         option = super().create_option(name, value, label, selected, index, subindex, attrs)
         option["subject"] = getattr(value, "instance", None)
-        option["attrs"]["data-label"] = self.summary_of(option["subject"])
+        option["attrs"] |= {"data-label": self.summary_of(option["subject"]), "data-cost": json.dumps(self.cost_of(option["subject"]))}
         return option
+
+    def cost_of(self, subject: Any) -> dict[str, int]:
+        """What choosing it takes of a quota, by resource; the page adds it to what is used before anything is sent."""
+        return {} if subject is None else {"vcpus": subject.vcpus, "memory_mib": subject.memory_mib}
 
     def summary_of(self, subject: Any) -> str:
         return str(subject) if subject is not None else ""
@@ -35,6 +41,10 @@ class Cards(forms.RadioSelect):
 
 class TemplateCards(Cards):
     template_name = "selfservice/template_cards.html"
+
+    def cost_of(self, subject: Any) -> dict[str, int]:
+        storage = sum(disk.capacity_bytes for disk in subject.disks.all()) if subject is not None else 0
+        return super().cost_of(subject) | {"vms": 1, "storage_bytes": storage}
 
 
 class SizeCards(Cards):
@@ -52,6 +62,7 @@ class NewMachineForm(forms.Form):
     size = forms.ModelChoiceField(InstanceType.objects.none(), required=False, blank=True, empty_label=AS_TEMPLATE, widget=SizeCards)
     cluster = forms.ModelChoiceField(Cluster.objects.none(), required=False, empty_label="chosen for you", label="Where it runs")
     network = forms.ModelChoiceField(Network.objects.none(), required=False, empty_label="chosen for you")
+    quota = forms.ModelChoiceField(Quota.objects.none(), required=False, empty_label="the only one that fits", label="Counts against")
 
     def __init__(self, user: User, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -66,13 +77,17 @@ class NewMachineForm(forms.Form):
             del self.fields["cluster"]
         if networks.count() < 2:
             del self.fields["network"]
+        quotas = Quota.objects.filter(data_center__clusters__in=self.clusters).held_by(user).distinct()
+        self._offer("quota", quotas)
+        if quotas.count() < 2:
+            del self.fields["quota"]
 
     def _offer(self, name: str, rows: Any) -> None:
         self.fields[name].queryset = rows  # type: ignore[attr-defined]
 
     @property
     def place_fields(self) -> list[forms.BoundField]:
-        return [self[name] for name in ("cluster", "network") if name in self.fields]
+        return [self[name] for name in ("cluster", "network", "quota") if name in self.fields]
 
     def wanted(self) -> NewVm:
         """What the service is asked for. Raises nothing: what does not fit together is the service's to refuse."""
@@ -88,6 +103,7 @@ class NewMachineForm(forms.Form):
             memory_mib=(size or template).memory_mib,
             vcpus=(size or template).vcpus,
             network=network,
+            quota=data.get("quota"),
             start=True,
         )
 
@@ -96,7 +112,7 @@ def usable_templates(user: User, clusters: list[Cluster]) -> Any:
     """Templates that the user may use where they may create, and that are ready."""
     places = {cluster.data_center_id for cluster in clusters}
     found = Template.objects.visible_to(user, "template.use").filter(data_center__in=places)
-    return found.exclude(disks__status=DiskStatus.LOCKED).order_by("name", "-version")
+    return found.exclude(disks__status=DiskStatus.LOCKED).prefetch_related("disks").order_by("name", "-version")
 
 
 class ResizeForm(forms.Form):

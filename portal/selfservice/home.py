@@ -6,13 +6,13 @@ from django.db.models import OuterRef, QuerySet, Subquery
 from django.http import HttpRequest, HttpResponse
 
 from accounts.permissions import anywhere
+from accounts.quotas.shares import held_by
 from portal.pages import lists
 from portal.pages.actions import Entry
 from vms import expiry
 from vms.models import VM, Template
 from vms.pages import VM_FILTERS, prepared
 
-QUOTA = ("accounts/_quota_left.html", "selfservice/_nothing.html")
 LIST = lists.ListPage(
     title="My machines",
     row_template="selfservice/card.html",
@@ -41,7 +41,7 @@ def machines(request: HttpRequest) -> HttpResponse:
         prepare=lambda vms: cards(request, vms),
         may_create="vm.create" in may,
         may_start_now="vm.create" in may and templates.exists(),
-        quota_templates=QUOTA,
+        held_quotas=held_by(request.user),  # type: ignore[arg-type]
     )
 
 

@@ -134,6 +134,8 @@ _OBJECT_URLS = {
     "job": "jobs:job",
     "user": "accounts:user",
     "group": "accounts:group",
+    "role": "accounts:role",
+    "quota": "accounts:quota",
 }
 
 

@@ -17,6 +17,7 @@ from accounts.directory.models import IdentityProvider
 from accounts.models import Group, Token, User, UserKey
 from accounts.objects import MODEL_OF, model_of
 from accounts.permissions import PREDEFINED_ROLES
+from accounts.quotas.models import Quota, QuotaHolder
 from accounts.sessions.models import UserSession
 from audit import chain, log
 from audit.models import Entry
@@ -63,6 +64,8 @@ class World:
         self.size = InstanceType.objects.create(name="a size", vcpus=1, memory_mib=512)
         self.session = UserSession.objects.create(user=self.person, session_key="x" * 32)
         self.passkey = self.person.passkeys.create(name="p", credential_id="x", public_key=b"")
+        self.quota = Quota.objects.create(name="a quota", data_center=self.host.cluster.data_center)
+        self.holder = QuotaHolder.objects.create(quota=self.quota, user=self.person)
         self.root = make_user("root", role="SuperUser")
         log.append("vm.start", "an entry", user=self.root)
         chain.seal()
@@ -70,7 +73,11 @@ class World:
         self.grant = self.person.grants.create(role=self.root.grants.get().role, object_type="vm", object_id=self.vm.pk)
 
     def subjects(self) -> dict[str, User | None]:
-        found: dict[str, User | None] = {SIGNED_OUT: None, NOBODY: make_user("nobody"), ONE_VM: make_user("eve", role="UserRole", on=self.vm)}
+        found: dict[str, User | None] = {
+            SIGNED_OUT: None,
+            NOBODY: make_user("nobody"),
+            ONE_VM: make_user("eve", role="UserRole", on=self.vm),
+        }
         return found | {name: make_user(f"is-{name.lower()}", role=name) for name in PREDEFINED_ROLES}
 
     def key_of(self, route: str) -> Any:
@@ -79,7 +86,7 @@ class World:
             "vms/": self.vm, "templates/": self.template, "hosts/": self.host, "clusters/": self.host.cluster, "data-centers/": self.host.cluster.data_center,
             "storage/": self.domain, "disks/": self.disk, "networks/": self.network, "jobs/": self.job, "users/": self.person, "groups/": self.group,
             "roles/": self.grant.role, "me/tokens/": self.token, "grants/": self.grant, "permissions/": self.vm, "permissions/vm/": self.vm, "metrics/": self.vm, "enrol/": self.host,
-            "me/keys/": self.key, "my/vms/": self.vm, "instance-types/": self.size,
+            "me/keys/": self.key, "my/vms/": self.vm, "instance-types/": self.size, "quotas/": self.quota, "quota-holders/": self.holder,
             "audit/": self.entry, "sessions/": self.session, "me/factors/": self.passkey, "tokens/": self.token, "providers/": self.provider, "group-mappings/": self.mapping,
         }  # fmt: skip
         path = route.removeprefix("api/v1/")
