@@ -44,6 +44,11 @@ def _request_fields(error: RequestError) -> list[dict[str, str]]:
     return found
 
 
+def _tell(request: HttpRequest, error: Exception) -> None:
+    """The audit log's middleware says why a request was refused."""
+    request.refusal = error  # type: ignore[attr-defined]
+
+
 def install(api: NinjaAPI) -> None:
     """Every exception that services raise by contract, and a plain 500 without a traceback for the rest."""
 
@@ -53,7 +58,7 @@ def install(api: NinjaAPI) -> None:
 
     @api.exception_handler(PermissionDenied)
     def denied(request: HttpRequest, error: PermissionDenied) -> HttpResponse:
-        request.refusal = error  # type: ignore[attr-defined]  # for the audit log
+        _tell(request, error)
         return problem(403, "Not permitted", str(error))
 
     @api.exception_handler(Http404)
@@ -66,14 +71,17 @@ def install(api: NinjaAPI) -> None:
 
     @api.exception_handler(ValidationError)
     def invalid(request: HttpRequest, error: ValidationError) -> HttpResponse:
+        _tell(request, error)
         return problem(422, "Invalid input", " ".join(error.messages), errors=_fields(error))
 
     @api.exception_handler(NotPossible)
     def impossible(request: HttpRequest, error: NotPossible) -> HttpResponse:
+        _tell(request, error)
         return problem(409, "Not possible now", str(error))
 
     @api.exception_handler(ObjectBusy)
     def busy(request: HttpRequest, error: ObjectBusy) -> HttpResponse:
+        _tell(request, error)
         return problem(409, "Busy", str(error), job=str(error.holder.pk) if error.holder is not None else None)
 
     @api.exception_handler(HttpError)

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import Any
 
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.utils import timezone
 
@@ -90,11 +90,12 @@ def append(
     transaction.on_commit(chain.seal, robust=True)
 
 
-def refused(error: PermissionDenied, **more: Any) -> None:
-    """An attempt that the permissions did not allow. An error of `accounts.permissions.require` says what was tried, and on what."""
+def refused(error: Exception, **more: Any) -> None:
+    """An attempt that was not allowed, or did not succeed. An error of `accounts.permissions.require` says what was tried, and on what."""
     if permission := getattr(error, "permission", ""):
         more |= {"action": permission, "obj": error.obj}  # type: ignore[attr-defined]
-    append(**{"message": str(error), "outcome": Outcome.REFUSED, **more})
+    words = " ".join(error.messages) if isinstance(error, ValidationError) else str(error)
+    append(**{"message": words, "outcome": Outcome.REFUSED, **more})
 
 
 def _id(user: Any) -> str:

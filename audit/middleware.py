@@ -1,4 +1,4 @@
-"""Tells the audit log who asks and from where, and leaves an entry of every request that was refused."""
+"""Tells the audit log who asks and from where, and leaves an entry of every request that was refused, or whose change failed."""
 
 import logging
 from collections.abc import Awaitable, Callable
@@ -14,6 +14,7 @@ from redis.exceptions import RedisError
 
 from accounts.objects import names_of
 from audit import circumstances, log
+from audit.models import Outcome
 
 logger = logging.getLogger(__name__)
 
@@ -39,10 +40,13 @@ _TYPES = {
     "roles/": "role",
     "quotas/": "quota",
 }
+_FAILED = (409, 422)
 _WORDS = {
     401: "The API token is not good, or has expired.",
     403: "This was not permitted.",
     404: "There is no such object, or it is not theirs to see.",
+    409: "This was not possible.",
+    422: "What was sent was not valid, or named what is not theirs to use.",
     429: "Too many attempts: they have to wait.",
 }
 
@@ -56,7 +60,7 @@ class AuditTrail:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         with circumstances.acting(circumstances.of_request(request)):
             response = self.get_response(request)
-            if _is_refusal(request, response.status_code):
+            if _is_worth_an_entry(request, response.status_code):
                 _note(request, response.status_code)
             return response
 
@@ -65,11 +69,12 @@ class AuditTrail:
             request.refusal = error  # type: ignore[attr-defined]
 
 
-def _is_refusal(request: HttpRequest, status: int) -> bool:
+def _is_worth_an_entry(request: HttpRequest, status: int) -> bool:
+    """What is refused always is; that nothing was found, possible or valid, only where a user wanted to change something."""
     match = request.resolver_match
     if match is None or match.view_name in _BY_ITSELF:
         return False
-    if status == 404:
+    if status in (404, *_FAILED):
         return request.method not in _READING and request.user.is_authenticated
     if status == 401:
         return "Authorization" in request.headers
@@ -83,19 +88,28 @@ def _note(request: HttpRequest, status: int) -> None:
         return
     error = getattr(request, "refusal", None) or PermissionDenied(_WORDS[status])
     details = {"method": request.method, "route": match.route, "status": status, **match.kwargs}
+    outcome = Outcome.FAILED if status in _FAILED else Outcome.REFUSED
     try:
-        log.refused(error, action=match.view_name.replace(":", "."), target=_target(match), details=details)
+        log.refused(error, action=match.view_name.replace(":", "."), target=_target(match), details=details, outcome=outcome)
     except DatabaseError:  # the refusal stands all the same
         logger.exception("a refused attempt could not be written into the audit log: %s %s", request.method, match.route)
 
 
 def _target(match: ResolverMatch) -> tuple[str, Any, str] | None:
     """What the address names; its name too where it is an object of the inventory."""
-    key = next((value for value in match.kwargs.values() if isinstance(value, UUID)), None)
+    key = next((key for value in match.kwargs.values() if (key := _as_id(value))), None)
     object_type = next((found for start, found in _TYPES.items() if match.route.removeprefix("api/v1/").startswith(start)), "")
     if key is None or not object_type:
         return None
     return object_type, key, names_of({(object_type, key)}).get((object_type, key), "")
+
+
+def _as_id(value: Any) -> UUID | None:
+    """Pages get ids as such, the API as texts."""
+    try:
+        return UUID(str(value))
+    except ValueError:
+        return None
 
 
 def _first_of(request: HttpRequest, view: str) -> bool:

@@ -14,7 +14,7 @@ from hosts import services as host_services
 from jobs import engine, runner
 from jobs.errors import StepFailed
 from jobs.kinds import StepDef, register
-from tests.build import PASSWORD, make_host, make_user, make_vm
+from tests.build import PASSWORD, make_host, make_template, make_user, make_vm
 from vms import services as vm_services
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -116,6 +116,27 @@ def test_a_refused_one_among_many(vm):
     assert [bool(result.job) for result in results] == [True, False]
     assert (last("vm.start").outcome, last("vm.start").object_name, last("vm.start").actor_name) == (Outcome.REFUSED, "other", "eve")
     assert last("vm.start.asked").object_name == "web-01"
+
+
+def test_a_body_that_names_what_is_not_theirs_to_use(vm):
+    eve = make_user("eve", role="ClusterAdmin", on=vm.cluster)
+    template = make_template()
+    _token, text = tokens.create(eve, "mine")
+    client = Client(headers={"Authorization": f"Bearer {text}"})
+    body = {"name": "mine", "cluster": str(vm.cluster.pk), "template": str(template.pk)}
+    assert client.post("/api/v1/vms", body, content_type="application/json").status_code == 422
+    entry = Entry.objects.get(outcome=Outcome.FAILED)
+    assert (entry.actor_name, entry.details["status"], entry.channel) == ("eve", 422, Channel.API)
+    assert "or you may not use it" in entry.message
+
+
+def test_what_is_not_possible_now(admin, vm):
+    vm_services.act(admin, vm, "start")
+    _token, text = tokens.create(admin, "mine")
+    client = Client(headers={"Authorization": f"Bearer {text}"})
+    assert client.post(f"/api/v1/vms/{vm.pk}/start", content_type="application/json").status_code == 409
+    entry = Entry.objects.filter(outcome=Outcome.FAILED).first()
+    assert entry.object_name == "web-01" and entry.details["status"] == 409 and entry.message != ""
 
 
 def test_a_form_from_elsewhere_is_a_refused_attempt(admin, vm):
