@@ -182,6 +182,9 @@ WATCHER_SWEEP_SECONDS = env.float("VIREO_SWEEP_SECONDS", default=30.0)
 JOB_HEARTBEAT_SECONDS = env.float("VIREO_JOB_HEARTBEAT_SECONDS", default=2.0)
 JOB_STALE_SECONDS = env.float("VIREO_JOB_STALE_SECONDS", default=10.0)
 
+# Where requests that users ask for (webhooks, images) may go beside the public Internet: networks, e.g. 10.1.2.0/24.
+OUTBOUND_ALLOWED = env.list("VIREO_OUTBOUND_ALLOWED", default=[])
+
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
