@@ -12,4 +12,6 @@ class AccountsConfig(AppConfig):
     name = "accounts"
 
     def ready(self) -> None:
+        import accounts.sessions.services  # noqa: F401  it listens to sign-ins
+
         post_migrate.connect(_write_roles, sender=self)

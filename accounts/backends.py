@@ -16,7 +16,8 @@ class LocalBackend(BaseBackend):
             # Hashing anyway takes the same time, so the answer does not tell which names exist.
             User().set_password(password)
             return None
-        return user if user.check_password(password) and user.is_active else None
+        fits = user.check_password(password)
+        return user if fits and user.is_active and not user.is_service else None
 
     def get_user(self, user_id: Any) -> User | None:
         return User.objects.filter(pk=user_id, is_active=True).first()

@@ -3,6 +3,7 @@
 from django import forms
 
 from accounts.models import Group, ObjectType, Role, User
+from accounts.tokens import SCOPES
 
 
 class SignInForm(forms.Form):
@@ -22,6 +23,11 @@ class NewUserForm(forms.Form):
         widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
         help_text="At least 10 characters.",
     )
+
+
+class ServiceAccountForm(forms.Form):
+    username = forms.CharField(max_length=150, label="Name", widget=forms.TextInput(attrs={"autocomplete": "off"}))
+    full_name = forms.CharField(max_length=255, required=False, label="What it is for")
 
 
 class PasswordForm(forms.Form):
@@ -44,7 +50,17 @@ class GroupForm(forms.ModelForm):
 
     class Meta:
         model = Group
-        fields = ["name", "description", "members"]
+        fields = ["name", "description", "require_second_factor", "members"]
+        labels = {"require_second_factor": "Members must have a second factor"}
+        widgets = {"description": forms.TextInput()}
+
+
+class RoleForm(forms.ModelForm):
+    """Name and purpose; the permissions come from the tree of checkboxes beside it."""
+
+    class Meta:
+        model = Role
+        fields = ["name", "description"]
         widgets = {"description": forms.TextInput()}
 
 
@@ -52,6 +68,11 @@ class TokenForm(forms.Form):
     LIFETIMES = [("30", "30 days"), ("90", "90 days"), ("365", "a year"), ("", "for ever")]
 
     name = forms.CharField(max_length=150, help_text="What will use it, e.g. «backup script».")
+    scope = forms.ChoiceField(
+        choices=[(name, title) for name, (title, _) in SCOPES.items()],
+        initial="read",
+        help_text="A token never does more than its user may.",
+    )
     lifetime_days = forms.ChoiceField(choices=LIFETIMES, required=False, initial="90", label="Valid for")
 
 
@@ -77,6 +98,12 @@ class GrantForm(forms.Form):
     role = forms.ModelChoiceField(Role.objects.all())
     user = forms.ModelChoiceField(User.objects.filter(is_active=True), required=False, empty_label="—")
     group = forms.ModelChoiceField(Group.objects.all(), required=False, empty_label="—")
+    expires_at = forms.DateTimeField(
+        required=False,
+        label="Until (UTC)",
+        help_text="Empty: without end.",
+        widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
+    )
     object_type = forms.ChoiceField(choices=ObjectType, widget=forms.HiddenInput)
     object_id = forms.UUIDField(required=False, widget=forms.HiddenInput)
 

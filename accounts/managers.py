@@ -3,17 +3,34 @@
 from typing import TYPE_CHECKING, Any
 
 from django.db import models
-from django.db.models import Exists, Q, QuerySet
+from django.db.models import Exists, Min, Q, QuerySet
+from django.utils import timezone
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from accounts.models import User
 
 
-def grants_of(user: "User", permission: str) -> "QuerySet[Any]":
-    """The grants, own or through a group, whose role holds the permission."""
+def grants_in_force(user: "User") -> "QuerySet[Any]":
+    """The grants, own or through a group, that have not ended."""
     from accounts.models import Grant
 
-    return Grant.objects.filter(Q(user=user) | Q(group__members=user), role__permissions__permission=permission)
+    return Grant.objects.filter(Q(user=user) | Q(group__members=user)).filter(Q(expires_at=None) | Q(expires_at__gt=timezone.now()))
+
+
+def next_end(user: "User") -> "datetime | None":
+    """When the next of the user's grants ends."""
+    return grants_in_force(user).aggregate(at=Min("expires_at"))["at"]
+
+
+def grants_of(user: "User", permission: str) -> "QuerySet[Any]":
+    """Those in force whose role holds the permission; none where an API token leaves it out."""
+    from accounts.models import Grant
+
+    if user.scope is not None and permission not in user.scope:
+        return Grant.objects.none()
+    return grants_in_force(user).filter(role__permissions__permission=permission)
 
 
 def reachable(model: type[models.Model], user: "User", permission: str) -> Q:

@@ -5,6 +5,7 @@ import uuid
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.db import models
 from django.db.models.functions import Lower
+from django.utils import timezone
 
 
 class UserManager(BaseUserManager["User"]):
@@ -28,17 +29,27 @@ class User(AbstractBaseUser):
     full_name = models.CharField(max_length=255, blank=True, default="")
     email = models.EmailField(blank=True, default="")
     is_active = models.BooleanField(default=True)
+    # The directory that keeps this user's password, and its lasting name for them; without one, Vireo does.
+    source = models.ForeignKey("accounts.IdentityProvider", null=True, blank=True, on_delete=models.PROTECT, related_name="users")
+    external_id = models.CharField(max_length=500, blank=True, default="", editable=False)
     # Chosen columns, theme, density, keyboard layout of the console: what the pages remember for this user.
     preferences = models.JSONField(default=dict, blank=True)
+    # A program: signs in by tokens alone.
+    is_service = models.BooleanField(default=False)
     created_at = models.DateTimeField(auto_now_add=True)
 
     USERNAME_FIELD = "username"
     REQUIRED_FIELDS: list[str] = []
     objects = UserManager()
+    # What an API token narrows its bearer to, for this request; None: nothing is taken away. See accounts.tokens.
+    scope: frozenset[str] | None = None
 
     class Meta:
         ordering = ["username"]
-        constraints = [models.UniqueConstraint(Lower("username"), name="user_name_unique")]
+        constraints = [
+            models.UniqueConstraint(Lower("username"), name="user_name_unique"),
+            models.UniqueConstraint(fields=["source", "external_id"], name="user_of_source_once"),
+        ]
 
     def __str__(self) -> str:
         return self.username
@@ -56,6 +67,7 @@ class Group(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     name = models.CharField(max_length=150)
     description = models.TextField(blank=True, default="")
+    require_second_factor = models.BooleanField(default=False)
     members = models.ManyToManyField(User, related_name="member_of", blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -122,6 +134,8 @@ class Grant(models.Model):
     role = models.ForeignKey(Role, on_delete=models.PROTECT, related_name="grants")
     object_type = models.CharField(max_length=20, choices=ObjectType)
     object_id = models.UUIDField(null=True, blank=True)
+    # When it ends by itself; an ended grant gives nothing, and stays to be seen until somebody withdraws or renews it.
+    expires_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
     created_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
 
@@ -147,6 +161,10 @@ class Grant(models.Model):
     def __str__(self) -> str:
         return f"{self.role} for {self.user or self.group} on {self.object_type}"
 
+    @property
+    def has_ended(self) -> bool:
+        return self.expires_at is not None and self.expires_at <= timezone.now()
+
 
 class Token(models.Model):
     """An API token: only its digest is stored; the text is shown once."""
@@ -157,6 +175,7 @@ class Token(models.Model):
     digest = models.CharField(max_length=64, unique=True, editable=False)
     hint = models.CharField(max_length=12, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
+    scope = models.CharField(max_length=20, default="all")
     last_used_at = models.DateTimeField(null=True, editable=False)
     expires_at = models.DateTimeField(null=True, blank=True)
 
@@ -165,3 +184,9 @@ class Token(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+from accounts.directory.models import GroupMapping, IdentityProvider  # noqa: E402, F401  models of this app in modules of their own
+from accounts.factors.models import Authenticator, Passkey, RecoveryCode  # noqa: E402, F401
+from accounts.keys.models import UserKey as UserKey  # noqa: E402
+from accounts.sessions.models import UserSession  # noqa: E402, F401

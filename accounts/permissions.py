@@ -4,12 +4,14 @@ A permission is `<object type>.<verb>`. It is held on an object when a grant on 
 (see Entity.GRANT_PATHS), gives a role with that permission.
 """
 
+from collections.abc import Iterable
+from datetime import datetime
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
 from django.db.models import Q
 
-from accounts.managers import grants_of
+from accounts.managers import grants_in_force, grants_of
 from accounts.models import Grant, User
 
 # Every permission there is, in the order in which pages show them.
@@ -130,16 +132,41 @@ def effective(user: Any, obj: Any = None) -> frozenset[str]:
     """Every permission that the user holds on the object, in one query."""
     if not user.is_authenticated or not user.is_active:
         return frozenset()
-    grants = Grant.objects.filter(Q(user=user) | Q(group__members=user)).filter(_on(obj))
-    return frozenset(grants.values_list("role__permissions__permission", flat=True))
+    grants = grants_in_force(user).filter(_on(obj))
+    return _within_scope(user, grants.values_list("role__permissions__permission", flat=True))
+
+
+def effective_until(user: Any, obj: Any, end: datetime | None) -> frozenset[str]:
+    """What the user holds on the object now and still holds at `end` (None: for ever)."""
+    if not user.is_authenticated or not user.is_active:
+        return frozenset()
+    lasting = Q(expires_at=None) if end is None else Q(expires_at=None) | Q(expires_at__gte=end)
+    grants = grants_in_force(user).filter(_on(obj)).filter(lasting)
+    return _within_scope(user, grants.values_list("role__permissions__permission", flat=True))
 
 
 def anywhere(user: Any) -> frozenset[str]:
     """Every permission that the user holds on anything: what the navigation offers."""
     if not user.is_authenticated or not user.is_active:
         return frozenset()
-    grants = Grant.objects.filter(Q(user=user) | Q(group__members=user))
-    return frozenset(grants.values_list("role__permissions__permission", flat=True).distinct())
+    grants = grants_in_force(user)
+    return _within_scope(user, grants.values_list("role__permissions__permission", flat=True).distinct())
+
+
+def _within_scope(user: Any, permissions: Iterable[str]) -> frozenset[str]:
+    """What an API token leaves of its bearer's permissions."""
+    return frozenset(permissions) if user.scope is None else user.scope.intersection(permissions)
+
+
+# Whoever holds one of these on anything has the administration's pages; everybody else has the portal.
+ADMINISTRATIVE = frozenset(
+    {"host.edit", "cluster.edit", "data_center.edit", "storage_domain.edit", "network.edit", "user.manage", "system.view"}
+)
+
+
+def is_administrator(user: Any) -> bool:
+    """True when the user administers anything; the others see the self-service portal."""
+    return not ADMINISTRATIVE.isdisjoint(anywhere(user))
 
 
 def require(user: Any, permission: str, obj: Any = None) -> None:
@@ -164,15 +191,16 @@ def ensure_predefined_roles() -> None:
 
 
 def grant(role_name: str, obj: Any = None, *, user: User | None = None, group: Any = None, by: User | None = None) -> Grant:
-    """Gives a role on an object (None: the system). Giving it twice is giving it once."""
+    """Gives a role on an object (None: the system). Giving it twice is giving it once, and without end."""
     from accounts.models import Role
 
-    found, _ = Grant.objects.get_or_create(
+    found, _ = Grant.objects.update_or_create(
         user=user,
         group=group,
         role=Role.objects.get(name=role_name),
         object_type=obj.OBJECT_TYPE if obj is not None else "system",
         object_id=obj.pk if obj is not None else None,
-        defaults={"created_by": by},
+        defaults={"expires_at": None},
+        create_defaults={"created_by": by},
     )
     return found

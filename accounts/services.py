@@ -1,14 +1,18 @@
 """The verbs on users, groups and grants. Each checks the permission of who asks, and leaves an event."""
 
+from datetime import datetime
 from typing import Any
 
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import transaction
 from django.db.models import Q
+from django.utils import timezone
 
 from accounts.models import Grant, Group, ObjectType, Role, User
-from accounts.permissions import effective, require
+from accounts.permissions import effective_until, require
+from accounts.reach import grants_of_users, require_reach
+from accounts.sessions.services import end_all
 from events.log import record
 from portal.live import publish_to
 
@@ -46,6 +50,11 @@ def set_password(actor: User, user: User, password: str) -> None:
     """For oneself, or for another with user.manage. Ends no session but, by Django's session hash, all of them."""
     if actor.pk != user.pk:
         require(actor, "user.manage")
+        require_reach(actor, grants_of_users(User.objects.filter(pk=user.pk)), f"set the password of {user}")
+    if user.is_service:
+        raise ValidationError({"password": f"{user} is a service account: it signs in by tokens alone."})
+    if user.source_id is not None:
+        raise ValidationError({"password": f"The password of {user} is kept by {user.source}: change it there."})
     _check_password(password, user)
     user.set_password(password)
     user.save(update_fields=["password"])
@@ -64,6 +73,8 @@ def set_active(actor: User, user: User, active: bool) -> None:
         obj=user,
         user=actor,
     )
+    if not active:
+        end_all(actor, user)
     _recheck([user])
 
 
@@ -90,13 +101,15 @@ def save_group(actor: User, group: Group, members: list[User]) -> Group:
     group.full_clean()
     with transaction.atomic():
         before = set(group.members.all()) if not group._state.adding else set()
+        demanded = Group.objects.filter(pk=group.pk, require_second_factor=True).exists()
         for held in Grant.objects.filter(group=group).select_related("role"):
-            _require_holding(actor, held.role, _object_of(held))
+            _require_holding(actor, held.role, _object_of(held), held.expires_at)
         group.save()
         group.members.set(members)
         _keep_a_super_user()
     record("group.changed", f"Group {group} has {len(members)} members", obj=group, user=actor)
-    _recheck(before ^ set(members))
+    # What members without a second factor have open closes when it is demanded of them.
+    _recheck(before ^ set(members) if demanded == group.require_second_factor else before | set(members))
     return group
 
 
@@ -110,10 +123,24 @@ def delete_group(actor: User, group: Group) -> None:
     _recheck(members)
 
 
-def give(actor: User, role: Role, object_type: str, obj: Any, *, user: User | None = None, group: Group | None = None) -> Grant:
-    """Grants a role on an object (None: the system). Nobody grants more than they hold there."""
+def give(
+    actor: User,
+    role: Role,
+    object_type: str,
+    obj: Any,
+    *,
+    user: User | None = None,
+    group: Group | None = None,
+    expires_at: datetime | None = None,
+) -> Grant:
+    """Grants a role on an object (None: the system), until `expires_at`. Nobody grants more, or for longer, than they hold there.
+
+    Giving it again sets its end anew.
+    """
     require(actor, "grant.manage", obj)
-    _require_holding(actor, role, obj)
+    _require_holding(actor, role, obj, expires_at)
+    if expires_at is not None and expires_at <= timezone.now():
+        raise ValidationError({"expires_at": "This end has passed already."})
     if (user is None) == (group is None):
         raise ValidationError("A grant goes to one user or to one group.")
     with transaction.atomic():
@@ -123,11 +150,16 @@ def give(actor: User, role: Role, object_type: str, obj: Any, *, user: User | No
             role=role,
             object_type=object_type,
             object_id=obj.pk if obj is not None else None,
-            defaults={"created_by": actor},
+            defaults={"created_by": actor, "expires_at": expires_at},
         )
-        if created:
+        if created or made.expires_at != expires_at:
+            Grant.objects.filter(pk=made.pk).update(expires_at=expires_at)
+            made.expires_at = expires_at
             where = obj if obj is not None else "the whole system"
-            record("grant.given", f"{role} on {where} was given to {user or group}", obj=obj, user=actor)
+            until = f" until {expires_at:%Y-%m-%d %H:%M %Z}" if expires_at else ""
+            record("grant.given", f"{role} on {where} was given to {user or group}{until}", obj=obj, user=actor)
+            if not created:
+                _keep_a_super_user()
     _recheck([user] if user else group.members.all() if group else [])
     return made
 
@@ -158,15 +190,15 @@ def _object_of(grant: Grant) -> Any:
         return None  # the object is gone: only who manages the system may clear the grant
 
 
-def _require_holding(actor: User, role: Role, obj: Any) -> None:
-    missing = set(role.permissions.values_list("permission", flat=True)) - effective(actor, obj)
+def _require_holding(actor: User, role: Role, obj: Any, until: datetime | None) -> None:
+    missing = set(role.permissions.values_list("permission", flat=True)) - effective_until(actor, obj, until)
     if missing:
-        raise PermissionDenied(f"You cannot grant {role}: you do not hold {', '.join(sorted(missing)[:3])} yourself.")
+        raise PermissionDenied(f"You cannot grant {role}: you do not hold {', '.join(sorted(missing)[:3])} yourself for so long.")
 
 
 def _keep_a_super_user() -> None:
     """Called inside the transaction that changed something; raising undoes it."""
-    supers = Grant.objects.filter(role__name="SuperUser", object_type=ObjectType.SYSTEM)
+    supers = Grant.objects.filter(role__name="SuperUser", object_type=ObjectType.SYSTEM, expires_at=None)
     if not supers.filter(Q(user__is_active=True) | Q(group__members__is_active=True)).exists():
         raise LastSuperUser
 

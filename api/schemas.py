@@ -233,3 +233,11 @@ class EventOut(Schema):
     object_id: UUID | None
     object_name: str
     user_name: str
+
+
+class InstanceTypeOut(Schema):
+    id: UUID
+    name: str
+    description: str
+    vcpus: int
+    memory_mib: int

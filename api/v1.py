@@ -4,7 +4,7 @@ from ninja import NinjaAPI
 
 from api import problems
 from api.auth import AUTH
-from api.routes import inventory, jobs, vms
+from api.routes import instance_types, inventory, jobs, vms
 
 api = NinjaAPI(
     title="Vireo",
@@ -18,4 +18,5 @@ api = NinjaAPI(
 problems.install(api)
 api.add_router("/vms", vms.router)
 api.add_router("", inventory.router)
+api.add_router("", instance_types.router)
 api.add_router("", jobs.router)

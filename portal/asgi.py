@@ -11,12 +11,13 @@ from channels.auth import AuthMiddlewareStack  # noqa: E402  models load only af
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 from channels.security.websocket import OriginValidator  # noqa: E402
 
+from accounts.looking_middleware import LookAsSocket  # noqa: E402
 from portal.routing import websocket_urlpatterns  # noqa: E402
 from portal.websockets import allowed_origins  # noqa: E402
 
 application = ProtocolTypeRouter(
     {
         "http": django_application,
-        "websocket": OriginValidator(AuthMiddlewareStack(URLRouter(websocket_urlpatterns)), allowed_origins()),
+        "websocket": OriginValidator(AuthMiddlewareStack(LookAsSocket(URLRouter(websocket_urlpatterns))), allowed_origins()),
     }
 )

@@ -17,8 +17,11 @@ from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncWebsocketConsumer
 from redis.exceptions import RedisError
 
+from accounts.endings import ended
+from accounts.looking_middleware import viewed_in
 from accounts.models import User
 from accounts.objects import MODEL_OF, model_of
+from accounts.sessions import services as sessions
 from jobs.visible import visible_jobs
 from metrics.live import watch
 from portal.live import group_of
@@ -29,6 +32,7 @@ MOST_TOPICS = 500
 LONGEST_MESSAGE = 64 * 1024
 QUEUE_LENGTH = 512  # messages kept for a slow browser; past that it is told to read its page again
 WATCH_SECONDS = 10.0
+STANDING_SECONDS = 60.0  # how often a session is asked for that nobody ended: it may have run out
 SIGNED_OUT = 4401
 LISTS = frozenset({*MODEL_OF, "job", "event"})
 
@@ -36,25 +40,37 @@ LISTS = frozenset({*MODEL_OF, "job", "event"})
 class LiveConsumer(AsyncWebsocketConsumer):
     async def connect(self) -> None:
         self.user = self.scope.get("user")
+        self.signed_in = self.scope.get("viewer") or self.user  # another than the user only while they look as them
+        self.session_key = self.scope["session"].session_key or "" if "session" in self.scope else ""
         self.topics: set[str] = set()
         self.seen: dict[tuple[str, str], bool] = {}
         self.outgoing: asyncio.Queue[str] = asyncio.Queue(QUEUE_LENGTH)
         self.overflown = False
+        self.grants_changed = asyncio.Event()
         self.tasks: list[asyncio.Task[None]] = []
         await self.accept()
-        if self.user is None or not self.user.is_authenticated:
+        if self.user is None or not self.user.is_authenticated or not await _goes_on(self.signed_in, self.session_key):
             await self.close(SIGNED_OUT)
             return
-        await self.channel_layer.group_add(group_of(f"user:{self.user.pk}"), self.channel_name)
-        self.tasks = [asyncio.create_task(self._send_all()), asyncio.create_task(self._keep_watching())]
+        for person in self._people():
+            await self.channel_layer.group_add(group_of(f"user:{person.pk}"), self.channel_name)
+        self.tasks = [
+            asyncio.create_task(self._send_all()),
+            asyncio.create_task(self._keep_watching()),
+            asyncio.create_task(self._follow_ends()),
+        ]
 
     async def disconnect(self, code: int) -> None:
         for task in self.tasks:
             task.cancel()
         for group in {_group_topic(topic) for topic in self.topics}:
             await self.channel_layer.group_discard(group_of(group), self.channel_name)
-        if self.user is not None and self.user.is_authenticated:
-            await self.channel_layer.group_discard(group_of(f"user:{self.user.pk}"), self.channel_name)
+        for person in self._people():
+            await self.channel_layer.group_discard(group_of(f"user:{person.pk}"), self.channel_name)
+
+    def _people(self) -> list[User]:
+        """Whose grants this socket stands on: its user, and who looks as them."""
+        return [person for person in (self.user, self.scope.get("viewer")) if person is not None and person.is_authenticated]
 
     # -- from the browser
 
@@ -115,15 +131,24 @@ class LiveConsumer(AsyncWebsocketConsumer):
         return self.seen[key]
 
     async def live_recheck(self, message: dict[str, Any]) -> None:
-        """The user's grants changed, or their account did."""
+        """The user's grants changed, or their account or one of their sessions did."""
         self.seen.clear()
-        if not await _is_active(self.user):
+        self.grants_changed.set()
+        gone = "viewer" in self.scope and await viewed_in(self.scope) != self.user
+        if gone or not await _goes_on(self.signed_in, self.session_key):
             await self.close(SIGNED_OUT)
             return
         revoked = [topic for topic in list(self.topics) if not await self._may(topic)]
         for topic in revoked:
             await self._leave(topic)
         self._put({"op": "revoked", "topics": revoked} if revoked else {"op": "refetch"})
+
+    async def _follow_ends(self) -> None:
+        """Checks again when the next grant of the user ends: nobody sends a message then."""
+        while True:
+            self.grants_changed.clear()
+            if await ended(self.user, self.grants_changed):
+                await self.live_recheck({})
 
     # -- to the browser
 
@@ -161,9 +186,15 @@ class LiveConsumer(AsyncWebsocketConsumer):
                 self._put({"op": "refetch"})
 
     async def _keep_watching(self) -> None:
+        since = 0.0
         while True:
             await asyncio.sleep(WATCH_SECONDS)
             await self._watch()
+            since += WATCH_SECONDS
+            if since >= STANDING_SECONDS:
+                since = 0.0
+                if not await _goes_on(self.signed_in, self.session_key):
+                    await self.close(SIGNED_OUT)
 
     async def _watch(self) -> None:
         """Says which numbers are looked at, so that the watcher sends only those."""
@@ -218,5 +249,7 @@ def _visible(user: User, object_type: str, object_id: str) -> bool:
 
 
 @database_sync_to_async
-def _is_active(user: User) -> bool:
-    return User.objects.filter(pk=user.pk, is_active=True).exists()
+def _goes_on(user: User, session_key: str) -> bool:
+    """The session that opened this socket still is, and is still this user's."""
+    found = sessions.user_of(session_key)
+    return found is not None and found.pk == user.pk

@@ -6,7 +6,7 @@ from typing import Any
 from django.http import HttpRequest
 from django.urls import reverse
 
-from accounts.permissions import anywhere
+from accounts.permissions import ADMINISTRATIVE, anywhere
 
 
 @dataclass(frozen=True)
@@ -20,12 +20,21 @@ class Place:
     go: str = ""
 
 
+@dataclass(frozen=True)
+class Home:
+    """The first entry of the navigation: what `/` is for this user."""
+
+    title: str
+    icon: str
+
+
 SECTIONS: tuple[tuple[str, tuple[Place, ...]], ...] = (
     (
         "Compute",
         (
             Place("vms:list", "Virtual machines", "device-desktop", "vm.view", "vms"),
             Place("vms:templates", "Templates", "template", "template.view", "templates"),
+            Place("vms:sizes", "Instance types", "adjustments", "template.edit"),
         ),
     ),
     (
@@ -52,9 +61,32 @@ SECTIONS: tuple[tuple[str, tuple[Place, ...]], ...] = (
             Place("accounts:users", "Users", "user", "user.view", "users"),
             Place("accounts:groups", "Groups", "users-group", "user.view", "groups"),
             Place("accounts:roles", "Roles", "shield", "role.view", "roles"),
+            Place("accounts:sessions", "Sessions", "devices", "user.manage", "sessions"),
+            Place("accounts:tokens", "API tokens", "api", "user.manage", "tokens"),
+            Place("accounts:providers", "Sign-in", "key", "user.manage", "providers"),
         ),
     ),
 )
+
+# What somebody has who administers nothing: fewer places, named as theirs.
+PORTAL_SECTIONS: tuple[tuple[str, tuple[Place, ...]], ...] = (
+    (
+        "",
+        (
+            Place("selfservice:new", "New machine", "plus", "vm.create"),
+            Place("vms:templates", "Templates", "template", "template.create", "templates"),
+            Place("vms:sizes", "Instance types", "adjustments", "template.edit"),
+        ),
+    ),
+    (
+        "Activity",
+        (
+            Place("jobs:list", "Jobs", "list-check", "", "jobs"),
+            Place("events:list", "Events", "bell", "", "events"),
+        ),
+    ),
+)
+HOMES = {True: Home("Dashboard", "dashboard"), False: Home("My machines", "devices")}
 
 
 def shell(request: HttpRequest) -> dict[str, Any]:
@@ -63,7 +95,8 @@ def shell(request: HttpRequest) -> dict[str, Any]:
         return {}
     may = anywhere(user)
     navigation = []
-    for title, places in SECTIONS:
+    administers = not ADMINISTRATIVE.isdisjoint(may)
+    for title, places in SECTIONS if administers else PORTAL_SECTIONS:
         links = []
         for place in places:
             if not place.permission or place.permission in may:
@@ -73,4 +106,10 @@ def shell(request: HttpRequest) -> dict[str, Any]:
                 )
         if links:
             navigation.append({"title": title, "links": links})
-    return {"may": may, "theme": user.preferences.get("theme", "auto"), "navigation": navigation}
+    return {
+        "may": may,
+        "theme": user.preferences.get("theme", "auto"),
+        "navigation": navigation,
+        "looking": getattr(request, "viewer", None),
+        "home": HOMES[administers],
+    }

@@ -56,9 +56,11 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "accounts.sessions.middleware.KeepSession",
     "accounts.middleware.RequireSignIn",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "accounts.looking_middleware.LookAs",  # the last: only the view sees another user
 ]
 ROOT_URLCONF = "portal.urls"
 ASGI_APPLICATION = "portal.asgi.application"
@@ -119,12 +121,14 @@ CELERY_BEAT_SCHEDULER = "celery.beat:PersistentScheduler"
 CELERY_BEAT_SCHEDULE = {
     "jobs-sweep": {"task": "jobs.sweep", "schedule": timedelta(seconds=10)},
     "metrics-rollup": {"task": "metrics.rollup", "schedule": timedelta(minutes=5)},
+    "vm-expiry": {"task": "vms.expiry", "schedule": timedelta(minutes=1)},
+    "sessions": {"task": "accounts.sessions", "schedule": timedelta(minutes=5)},
     "retention": {"task": "events.retention", "schedule": timedelta(hours=1)},
 }
 
 AUTH_USER_MODEL = "accounts.User"
 SILENCED_SYSTEM_CHECKS = ["auth.W004"]  # user names are unique whatever their case, by a constraint on lower(username)
-AUTHENTICATION_BACKENDS = ["accounts.backends.LocalBackend"]
+AUTHENTICATION_BACKENDS = ["accounts.backends.LocalBackend", "accounts.directory.backend.DirectoryBackend"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
@@ -133,7 +137,9 @@ AUTH_PASSWORD_VALIDATORS = [
 LOGIN_URL = "accounts:sign-in"
 LOGIN_REDIRECT_URL = "portal:dashboard"
 SESSION_COOKIE_NAME = "vireo_session"
-SESSION_COOKIE_AGE = 12 * 3600
+# Seconds. A session ends when nobody has used it for the one, and in any case after the other.
+SESSION_IDLE_SECONDS = env.int("VIREO_SESSION_IDLE_SECONDS", default=2 * 3600)
+SESSION_COOKIE_AGE = env.int("VIREO_SESSION_SECONDS", default=12 * 3600)
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = BEHIND_TLS
@@ -181,6 +187,12 @@ WATCHER_LEASE_SECONDS = env.float("VIREO_LEASE_SECONDS", default=6.0)
 WATCHER_SWEEP_SECONDS = env.float("VIREO_SWEEP_SECONDS", default=30.0)
 JOB_HEARTBEAT_SECONDS = env.float("VIREO_JOB_HEARTBEAT_SECONDS", default=2.0)
 JOB_STALE_SECONDS = env.float("VIREO_JOB_STALE_SECONDS", default=10.0)
+
+# Days. Machines that users of the portal make are lent for so long (0: without an end); when they are told of the end, and
+# how long a machine that ended is kept before it is removed.
+PORTAL_VM_DAYS = env.int("VIREO_PORTAL_VM_DAYS", default=0)
+EXPIRY_NOTICE_DAYS = env.int("VIREO_EXPIRY_NOTICE_DAYS", default=3)
+EXPIRY_GRACE_DAYS = env.int("VIREO_EXPIRY_GRACE_DAYS", default=7)
 
 # Where requests that users ask for (webhooks, images) may go beside the public Internet: networks, e.g. 10.1.2.0/24.
 OUTBOUND_ALLOWED = env.list("VIREO_OUTBOUND_ALLOWED", default=[])

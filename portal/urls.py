@@ -4,6 +4,7 @@ from django.urls import include, path
 
 urlpatterns = [
     path("", include("portal.pages.urls")),
+    path("", include("portal.selfservice.urls")),
     path("", include("accounts.urls")),
     path("", include("hosts.urls")),
     path("", include("storage.urls")),

@@ -1,5 +1,7 @@
 """What a VM can do now, and why not. Pages, the API and jobs all ask here. No queries: load `host` with the VM."""
 
+from django.utils import timezone
+
 from hosts.models import HostStatus
 from jobs.models import Job
 from portal.verdict import YES, Action, Verdict, no
@@ -29,6 +31,7 @@ ACTIONS: dict[str, Action] = {
 }
 # Needs the host's driver to have this feature (hypervisor.capabilities).
 _FEATURES = {"console": "display", "start_paused": "start-paused"}
+_STARTS = frozenset({"start", "start_paused", "run_once"})
 # What only touches our own rows works while a job runs or the host is away.
 _ROWS_ONLY = frozenset({"edit"})
 
@@ -64,6 +67,8 @@ def check(action: str, vm: VM, *, busy: Job | None = None) -> Verdict:
         return no(f"{vm.name} is being made.") if vm.status == VmStatus.IMAGE_LOCKED else YES
     if busy is not None and action != "console":
         return no(f"{vm.name} is busy: «{busy.title}» runs.")
+    if action in _STARTS and vm.expires_at is not None and vm.expires_at <= timezone.now():
+        return no(f"The time of {vm.name} ended on {vm.expires_at:%Y-%m-%d}: prolong it first.")
     if action == "remove" and vm.delete_protected:
         return no(f"{vm.name} is protected against removal; take the protection off under Edit.")
     if vm.status not in known.states:
@@ -85,8 +90,7 @@ def _host_can(action: str, vm: VM) -> Verdict:
     if host is None:
         return YES  # it is defined nowhere yet: the scheduler will choose
     usable = (HostStatus.UP, HostStatus.NON_OPERATIONAL, HostStatus.PREPARING_FOR_MAINTENANCE)
-    starting = action in ("start", "start_paused", "run_once")
-    if host.status not in usable or (starting and host.status != HostStatus.UP):
+    if host.status not in usable or (action in _STARTS and host.status != HostStatus.UP):
         return no(f"Its host {host.name} is {host.get_status_display().lower()}.")
     feature = _FEATURES.get(action)
     if feature and feature not in host.capabilities.get("features", ()):

@@ -10,6 +10,7 @@ from hosts.models import Cluster, DataCenter, Host
 from networks.models import Network
 from portal.base import Entity
 from storage.models import Disk
+from vms.instance_types import InstanceType as InstanceType
 
 
 class VmStatus(models.TextChoices):
@@ -104,6 +105,9 @@ class VM(Entity, Hardware):
     guest_addresses = models.JSONField(default=list, blank=True)
     # hypervisor.domain_xml.Difference as dicts: what virsh changed against what was asked for.
     drift = models.JSONField(default=list, blank=True)
+    # A machine that is lent for a time: see vms.expiry.
+    expires_at = models.DateTimeField(null=True, blank=True)
+    expiry_noticed_for = models.DateTimeField(null=True, blank=True, editable=False, help_text="the date that its notice was given for")
     objects = VisibleManager()
 
     class Meta:
@@ -113,6 +117,7 @@ class VM(Entity, Hardware):
             models.Index(fields=["status"]),
             models.Index(fields=["host", "status"]),
             models.Index(fields=["created_at"]),
+            models.Index(fields=["expires_at"]),
         ]
         constraints = [
             models.UniqueConstraint(Lower("name"), "cluster", name="vm_name_unique"),

@@ -172,7 +172,9 @@ def _worked_on(ids: Iterable[str], since: datetime) -> set[str]:
     if not wanted:
         return set()
     recent = Q(finished_at__isnull=True) | Q(finished_at__gte=since)
-    return {str(key) for key in Job.objects.filter(recent, object_type=VM.OBJECT_TYPE, object_id__in=wanted).values_list("object_id", flat=True)}
+    return {
+        str(key) for key in Job.objects.filter(recent, object_type=VM.OBJECT_TYPE, object_id__in=wanted).values_list("object_id", flat=True)
+    }
 
 
 def _look_for_drift(host: Host, pairs: Sequence[tuple[VM, DomainRecord]], listed_at: datetime) -> None:
@@ -235,7 +237,13 @@ def host_lost(host: Host) -> None:
     """Nobody can say what runs there now. VMs that were down stay down: nothing but Vireo or the host itself starts them."""
     with transaction.atomic():
         known = set(VmStatus) - {VmStatus.DOWN, VmStatus.UNKNOWN, VmStatus.IMAGE_LOCKED}
-        _write([vm for vm in _locked(host=host, status__in=known) if _set(vm, VmStatus.UNKNOWN, f"{host.name} does not answer", timezone.now())])
+        _write(
+            [
+                vm
+                for vm in _locked(host=host, status__in=known)
+                if _set(vm, VmStatus.UNKNOWN, f"{host.name} does not answer", timezone.now())
+            ]
+        )
 
 
 def host_removed(host: Host) -> None:

@@ -6,13 +6,13 @@ from uuid import UUID
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied, ValidationError
-from django.db.models import Q
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
-from accounts.permissions import anywhere, effective, require
+from accounts.managers import grants_in_force
+from accounts.permissions import allowed, anywhere, effective, require
 from accounts.views.grants import described_grants
 from events.models import Event
 from jobs.engine import holder_of
@@ -23,7 +23,7 @@ from portal.forms import add_errors
 from portal.pages import lists
 from portal.pages.actions import REFUSALS, Entry, answer, entries, refuse
 from portal.pages.filtering import FilterField, apply_filter
-from vms import can, services
+from vms import can, expiry, services
 from vms.forms import EditVmForm, NewVmForm, RemoveVmForm, RunOnceForm, TemplateForm
 from vms.models import VM
 from vms.spec import attachments_of, nics_of
@@ -117,23 +117,21 @@ def quick_entries(vm: VM, permissions: frozenset[str], busy: Job | None) -> list
 def _permissions_of(request: HttpRequest, vms: Sequence[VM]) -> dict[UUID, frozenset[str]]:
     """What the user may do with each row, with two queries for the whole page."""
     everywhere = effective(request.user)
-    if everywhere:
+    if everywhere >= {can.ACTIONS[name].permission for name in _QUICK}:
         return {vm.pk: everywhere for vm in vms}
-    from accounts.models import Grant
-
     held: dict[tuple[str, UUID | None], set[str]] = {}
     ids = {vm.pk for vm in vms} | {vm.cluster_id for vm in vms} | {vm.cluster.data_center_id for vm in vms}
-    grants = Grant.objects.filter(Q(user=request.user) | Q(group__members=request.user), object_id__in=ids)
+    grants = grants_in_force(request.user).filter(object_id__in=ids)
     for object_type, object_id, permission in grants.values_list("object_type", "object_id", "role__permissions__permission"):
         held.setdefault((object_type, object_id), set()).add(permission)
     found = {}
     for vm in vms:
         keys = (("vm", vm.pk), ("cluster", vm.cluster_id), ("data_center", vm.cluster.data_center_id))
-        found[vm.pk] = frozenset().union(*(held.get(key, set()) for key in keys))
+        found[vm.pk] = everywhere.union(*(held.get(key, set()) for key in keys))
     return found
 
 
-def _prepared(request: HttpRequest, vms: Sequence[VM]) -> list[VM]:
+def prepared(request: HttpRequest, vms: Sequence[VM]) -> list[VM]:
     """Rows with their actions and live numbers: a constant number of queries, one round trip to Redis."""
     locks = Lock.objects.select_related("job").filter(object_type="vm", object_id__in=[vm.pk for vm in vms])
     busy = {lock.object_id: lock.job for lock in locks}
@@ -157,7 +155,7 @@ def vm_list(request: HttpRequest) -> HttpResponse:
         request,
         LIST,
         _rows(request),
-        prepare=lambda vms: _prepared(request, vms),
+        prepare=lambda vms: prepared(request, vms),
         buttons=[{"url": reverse("vms:new"), "title": "New VM", "icon": "plus", "allowed": "vm.create" in may}],
         bulk=[can.ACTIONS[name] for name in BULK if can.ACTIONS[name].permission in may],
         bulk_url=reverse("vms:bulk"),
@@ -198,8 +196,10 @@ def vm_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
         "may": anywhere(request.user),
         "permissions": permissions,
         "now": live.latest([f"vm:{vm.pk}"]).get(f"vm:{vm.pk}", {}),
-        "last_failure": _last_failure(vm),
-        "next_run": _next_run(vm),
+        "last_failure": last_failure(vm),
+        "next_run": waiting_changes(vm),
+        "ends": expiry.banner(vm, "vm.edit" in permissions),
+        "may_set_expiry": tab == "settings" and allowed(request.user, "cluster.edit", vm.cluster),
     }
     if context["tab"] in ("overview", "disks"):
         context["attachments"] = list(vm.attachments.select_related("disk__domain", "disk__backing"))
@@ -212,13 +212,14 @@ def vm_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
     return render(request, "vms/detail.html", context)
 
 
-def _last_failure(vm: VM) -> Job | None:
+def last_failure(vm: VM) -> Job | None:
     """The newest job of the VM when it failed: it stays on the page until another succeeds."""
     newest = Job.objects.filter(object_type="vm", object_id=vm.pk, status__in=("succeeded", "failed")).order_by("-created_at").first()
     return newest if newest is not None and newest.status == "failed" else None
 
 
-def _next_run(vm: VM) -> list[tuple[str, Any, Any]]:
+def waiting_changes(vm: VM) -> list[tuple[str, Any, Any]]:
+    """What waits for the next run: its name, the value now, the value then."""
     names = {"memory_mib": "Memory (MiB)", "vcpus": "Virtual CPUs", "firmware": "Firmware"}
     return [(names.get(field, field), getattr(vm, field), value) for field, value in vm.next_run.items()]
 

@@ -26,6 +26,7 @@ from storage.models import Disk, DiskContent, DiskStatus, StorageDomain, Storage
 from vms import can
 from vms.build import domain_name_for, draft_disks, draft_nic, new_display_secret
 from vms.drift import ACCEPTABLE
+from vms.lending import expiry_of_new
 from vms.models import VM, Firmware, Template, VmStatus
 
 MEMORY_MIB = range(16, 16 * 2**20)
@@ -125,6 +126,7 @@ def create(user: User, new: NewVm) -> tuple[VM, Job]:
         tags=_valid_tags(new.tags),
         status=VmStatus.IMAGE_LOCKED,
         display_secret=new_display_secret(),
+        expires_at=expiry_of_new(user),
         rev=1,
     )
     try:

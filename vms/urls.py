@@ -1,13 +1,14 @@
 from django.urls import include, path
 
-from vms import pages, template_pages
+from portal.selfservice import machine
+from vms import pages, size_pages, template_pages
 
 app_name = "vms"
 urlpatterns = [
     path("vms/", pages.vm_list, name="list"),
     path("vms/new/", pages.new, name="new"),
     path("vms/bulk/", pages.bulk, name="bulk"),
-    path("vms/<uuid:pk>/", pages.vm_detail, name="vm"),
+    path("vms/<uuid:pk>/", machine.machine, name="vm"),
     path("vms/<uuid:pk>/menu/", pages.menu, name="menu"),
     path("vms/<uuid:pk>/edit/", pages.edit, name="edit"),
     path("vms/<uuid:pk>/remove/", pages.remove, name="remove"),
@@ -19,4 +20,8 @@ urlpatterns = [
     path("templates/", template_pages.template_list, name="templates"),
     path("templates/<uuid:pk>/", template_pages.template_detail, name="template"),
     path("templates/<uuid:pk>/remove/", template_pages.remove, name="remove-template"),
+    path("instance-types/", size_pages.size_list, name="sizes"),
+    path("instance-types/new/", size_pages.new_size, name="new-size"),
+    path("instance-types/<uuid:pk>/", size_pages.edit_size, name="edit-size"),
+    path("instance-types/<uuid:pk>/remove/", size_pages.remove_size, name="remove-size"),
 ]

@@ -91,7 +91,9 @@ def give(request: HttpRequest) -> HttpResponse:
     data = form.cleaned_data
     try:
         obj = objects.find(data["object_type"], data["object_id"])
-        services.give(request.user, data["role"], data["object_type"], obj, user=data["user"], group=data["group"])
+        services.give(
+            request.user, data["role"], data["object_type"], obj, user=data["user"], group=data["group"], expires_at=data["expires_at"]
+        )
     except (KeyError, ObjectDoesNotExist):
         messages.error(request, "The object of this grant does not exist.")
     except ValidationError as error:

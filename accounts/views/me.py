@@ -12,8 +12,11 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_POST
 
 from accounts import services, tokens
+from accounts.factors.rule import may_lack
+from accounts.factors.services import has_factor
 from accounts.forms import ColumnsForm, PasswordForm, PreferencesForm, TokenForm
 from accounts.models import Token
+from accounts.sessions.services import end_all
 from accounts.views.grants import described_grants
 from accounts.views.session import destination
 from events.log import record
@@ -23,8 +26,10 @@ def _page(request: HttpRequest, status: int = 200, **context: object) -> HttpRes
     user = request.user
     context = {
         "password_form": PasswordForm(),
-        "token_form": TokenForm(initial={"lifetime_days": "90"}),
+        "token_form": TokenForm(initial={"lifetime_days": "90", "scope": "read"}),
         "tokens": user.tokens.all(),
+        "has_factor": has_factor(user),
+        "sessions": user.sessions.all(),
         "grants": described_grants(user=user),
         "themes": PreferencesForm.base_fields["theme"].choices,
     } | context
@@ -48,12 +53,14 @@ def password(request: HttpRequest) -> HttpResponse:
             form.add_error(None, error)
         else:
             update_session_auth_hash(request, request.user)
+            end_all(request.user, request.user, keep=request.user_session.pk)
             messages.success(request, "Your password was changed; your other sessions have ended.")
             return redirect("accounts:me")
     return _page(request, 422, password_form=form)
 
 
 @require_POST
+@may_lack
 def preferences(request: HttpRequest) -> HttpResponse:
     form = PreferencesForm(request.POST)
     if not form.is_valid():
@@ -84,7 +91,7 @@ def new_token(request: HttpRequest) -> HttpResponse:
         return _page(request, 422, token_form=form)
     days = form.cleaned_data["lifetime_days"]
     expires_at = timezone.now() + timedelta(days=int(days)) if days else None
-    token, text = tokens.create(request.user, form.cleaned_data["name"], expires_at)
+    token, text = tokens.create(request.user, form.cleaned_data["name"], expires_at, form.cleaned_data["scope"])
     record("token.created", f"API token {token.name} was created", obj=request.user, user=request.user, request=request)
     response = _page(request, token_text=text)
     response["Cache-Control"] = "no-store"

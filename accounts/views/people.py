@@ -1,4 +1,4 @@
-"""Users, groups and roles."""
+"""Users and groups."""
 
 from django.contrib import messages
 from django.core.exceptions import ValidationError
@@ -9,9 +9,10 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_POST
 
 from accounts import services
-from accounts.forms import GrantForm, GroupForm, NewUserForm
-from accounts.models import Group, ObjectType, Role, User
-from accounts.permissions import PERMISSIONS, allowed, require
+from accounts.factors.services import has_factor
+from accounts.forms import GrantForm, GroupForm, NewUserForm, TokenForm
+from accounts.models import Group, ObjectType, User
+from accounts.permissions import allowed, require
 from accounts.views.grants import described_grants
 
 
@@ -40,15 +41,23 @@ def new_user(request: HttpRequest) -> HttpResponse:
 
 def user(request: HttpRequest, pk: str) -> HttpResponse:
     require(request.user, "user.view")
-    shown = get_object_or_404(User, pk=pk)
+    return user_page(request, get_object_or_404(User.objects.select_related("source"), pk=pk))
+
+
+def user_page(request: HttpRequest, shown: User, status: int = 200, **more: object) -> HttpResponse:
+    """The page of a user; `more` is what a refused form or a new token adds to it."""
     context = {
         "shown": shown,
+        "sessions": shown.sessions.all(),
+        "has_factor": has_factor(shown),
+        "tokens": shown.tokens.all(),
+        "token_form": TokenForm(initial={"lifetime_days": "365", "scope": "read"}),
         "grants": described_grants(user=shown),
         "grant_form": GrantForm(initial={"user": shown, "object_type": ObjectType.SYSTEM}),
         "may_manage": allowed(request.user, "user.manage"),
         "may_grant": allowed(request.user, "grant.manage"),
     }
-    return render(request, "accounts/user.html", context)
+    return render(request, "accounts/user.html", context | more, status=status)
 
 
 def _answer(request: HttpRequest, message: str, action: object, *args: object) -> None:
@@ -113,17 +122,3 @@ def delete_group(request: HttpRequest, pk: str) -> HttpResponse:
     shown = get_object_or_404(Group, pk=pk)
     _answer(request, f"{shown} was removed, and with it what was granted to it.", services.delete_group, request.user, shown)
     return redirect("accounts:groups")
-
-
-def roles(request: HttpRequest) -> HttpResponse:
-    require(request.user, "role.view")
-    found = Role.objects.annotate(grant_count=Count("grants", distinct=True)).prefetch_related("permissions")
-    return render(request, "accounts/roles.html", {"roles": found})
-
-
-def role(request: HttpRequest, pk: str) -> HttpResponse:
-    require(request.user, "role.view")
-    shown = get_object_or_404(Role, pk=pk)
-    held = {entry.permission for entry in shown.permissions.all()}
-    tree = [(kind, [(verb, f"{kind}.{verb}" in held) for verb in verbs]) for kind, verbs in PERMISSIONS.items()]
-    return render(request, "accounts/role.html", {"shown": shown, "tree": tree, "grants": described_grants(role=shown)})

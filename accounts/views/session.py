@@ -1,6 +1,8 @@
 """Signing in and out."""
 
-from django.contrib.auth import authenticate, login, logout
+from urllib.parse import urlencode
+
+from django.contrib.auth import authenticate, logout
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render, resolve_url
 from django.utils.http import url_has_allowed_host_and_scheme
@@ -8,8 +10,11 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_POST
 
-from accounts import throttle
+from accounts import signing_in, throttle
+from accounts.directory.models import IdentityProvider, ProviderKind
+from accounts.factors.rule import may_lack
 from accounts.forms import SignInForm
+from accounts.looking_middleware import as_oneself
 from accounts.middleware import public
 from events.log import record
 from portal.live import publish_to
@@ -17,7 +22,11 @@ from portal.live import publish_to
 
 def destination(request: HttpRequest) -> str:
     """Where the browser wanted to go, if that is on this site."""
-    wanted = request.POST.get("next") or request.GET.get("next") or ""
+    return safe_destination(request, request.POST.get("next") or request.GET.get("next") or "")
+
+
+def safe_destination(request: HttpRequest, wanted: str) -> str:
+    """`wanted` if that is on this site; the dashboard otherwise."""
     if url_has_allowed_host_and_scheme(wanted, allowed_hosts={request.get_host()}, require_https=request.is_secure()):
         return wanted
     return resolve_url("portal:dashboard")
@@ -38,20 +47,25 @@ def sign_in(request: HttpRequest) -> HttpResponse:
             status = 429
         elif user := authenticate(request, username=username, password=form.cleaned_data["password"]):
             throttle.succeeded(request, username)
-            login(request, user)
-            record("session.opened", f"{user} signed in", obj=user, user=user, request=request)
-            return redirect(destination(request))
+            if signing_in.begin(request, user):
+                return redirect(destination(request))
+            return redirect(f"{resolve_url('accounts:second-factor')}?{urlencode({'next': destination(request)})}")
         else:
             throttle.failed(request, username)
             record("session.refused", "A sign-in was refused", severity="warning", request=request, details={"username": username[:150]})
-            form.add_error(None, "This user name and password do not match.")
+            form.add_error(None, getattr(request, "sign_in_problem", "") or "This user name and password do not match.")
             status = 422
-    return render(
-        request, "accounts/sign_in.html", {"form": form, "next": request.POST.get("next") or request.GET.get("next", "")}, status=status
-    )
+    context = {
+        "form": form,
+        "next": request.POST.get("next") or request.GET.get("next", ""),
+        "providers": IdentityProvider.objects.filter(kind=ProviderKind.OIDC, enabled=True),
+    }
+    return render(request, "accounts/sign_in.html", context, status=status)
 
 
+@as_oneself
 @require_POST
+@may_lack
 def sign_out(request: HttpRequest) -> HttpResponse:
     record("session.closed", f"{request.user} signed out", obj=request.user, user=request.user, request=request)
     user_id = request.user.pk

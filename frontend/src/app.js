@@ -5,6 +5,7 @@ import "uplot/dist/uPlot.min.css";
 import "./css/tokens.css";
 import "./css/shell.css";
 import "./css/parts.css";
+import "./css/portal.css";
 
 import "./actions.js";
 import "./bulk.js";
@@ -17,6 +18,7 @@ import "./live-chart.js";
 import "./live-regions.js";
 import "./menus.js";
 import "./palette.js";
+import "./passkeys.js";
 import "./theme.js";
 import "./times.js";
 import "./vm-thumbnail.js";

@@ -53,7 +53,7 @@ class LiveChart extends HTMLElement {
 
   async #load() {
     try {
-      const answer = await fetch(this.getAttribute("src") ?? "");
+      const answer = await fetch(this.getAttribute("src") ?? "", { headers: { "X-Live": "1" } });
       if (!answer.ok) throw new Error(String(answer.status));
       const columns = await answer.json();
       this.#data = [columns.at, ...this.#metrics.map((name) => columns[name])];

@@ -28,7 +28,7 @@ class VmThumbnail extends HTMLElement {
     if (!this.isConnected || !this.#seen) return;
     let wait = FRESH_MS;
     if (!document.hidden) {
-      const answer = await fetch(this.getAttribute("src") ?? "").catch(() => null);
+      const answer = await fetch(this.getAttribute("src") ?? "", { headers: { "X-Live": "1" } }).catch(() => null);
       if (answer?.status === 200) this.#show(await answer.blob());
       else if (answer?.status === 204 && !this.#url) wait = FIRST_MS;
       else if (answer && answer.status >= 400) return;

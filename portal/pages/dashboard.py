@@ -8,11 +8,12 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_GET
 
-from accounts.permissions import anywhere
+from accounts.permissions import anywhere, is_administrator
 from events.visible import visible_events
 from hosts.models import Host, HostStatus
 from jobs.visible import visible_jobs
 from metrics import live
+from portal.selfservice import home
 from storage.models import StorageDomain
 from vms.models import VM, VmStatus
 
@@ -21,6 +22,11 @@ _NOT_RUNNING = (VmStatus.DOWN, VmStatus.SUSPENDED, VmStatus.IMAGE_LOCKED, VmStat
 
 
 @require_GET
+def start(request: HttpRequest) -> HttpResponse:
+    """`/`: the dashboard for who administers anything, the self-service portal for everybody else."""
+    return dashboard(request) if is_administrator(request.user) else home.machines(request)
+
+
 def dashboard(request: HttpRequest) -> HttpResponse:
     user = request.user
     hosts = list(Host.objects.visible_to(user).defer("capabilities").select_related("cluster").order_by("name")[:200])

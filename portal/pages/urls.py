@@ -4,6 +4,6 @@ from portal.pages import dashboard, search
 
 app_name = "portal"
 urlpatterns = [
-    path("", dashboard.dashboard, name="dashboard"),
+    path("", dashboard.start, name="dashboard"),
     path("search/", search.search, name="search"),
 ]

@@ -13,13 +13,16 @@ from django.db import transaction
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 
-from accounts.models import Group, Token, User
+from accounts.directory.models import IdentityProvider
+from accounts.models import Group, Token, User, UserKey
 from accounts.objects import MODEL_OF, model_of
 from accounts.permissions import PREDEFINED_ROLES
+from accounts.sessions.models import UserSession
 from jobs.models import Job
 from portal.routing import websocket_urlpatterns
 from tests.build import attach, make_disk, make_host, make_network, make_nic, make_storage, make_template, make_user, make_vm
 from vms.can import ACTIONS as VM_ACTIONS
+from vms.models import InstanceType
 
 TABLE = Path(__file__).parent / "table.tsv"
 SIGNED_OUT, NOBODY, ONE_VM = "signed out", "no grant", "UserRole on the VM alone"
@@ -50,7 +53,13 @@ class World:
         self.person = make_user("somebody")
         self.group = Group.objects.create(name="some group")
         self.job = Job.objects.create(kind="vm.start", title="a job", object_type="vm", object_id=self.vm.pk)
+        self.provider = IdentityProvider.objects.create(kind="ldap", name="a directory")
+        self.mapping = self.provider.mappings.create(directory_group="cn=g", group=self.group)
         self.token = Token.objects.create(user=self.person, name="t", digest="0" * 64)
+        self.key = UserKey.objects.create(user=self.person, name="k", public_key="ssh-ed25519 AAAA", fingerprint="SHA256:k")
+        self.size = InstanceType.objects.create(name="a size", vcpus=1, memory_mib=512)
+        self.session = UserSession.objects.create(user=self.person, session_key="x" * 32)
+        self.passkey = self.person.passkeys.create(name="p", credential_id="x", public_key=b"")
         self.root = make_user("root", role="SuperUser")
         self.grant = self.person.grants.create(role=self.root.grants.get().role, object_type="vm", object_id=self.vm.pk)
 
@@ -64,6 +73,8 @@ class World:
             "vms/": self.vm, "templates/": self.template, "hosts/": self.host, "clusters/": self.host.cluster, "data-centers/": self.host.cluster.data_center,
             "storage/": self.domain, "disks/": self.disk, "networks/": self.network, "jobs/": self.job, "users/": self.person, "groups/": self.group,
             "roles/": self.grant.role, "me/tokens/": self.token, "grants/": self.grant, "permissions/": self.vm, "metrics/": self.vm, "enrol/": self.host,
+            "me/keys/": self.key, "my/vms/": self.vm, "instance-types/": self.size,
+            "sessions/": self.session, "me/factors/": self.passkey, "tokens/": self.token, "providers/": self.provider, "group-mappings/": self.mapping,
         }  # fmt: skip
         path = route.removeprefix("api/v1/")
         return next((obj.pk for start, obj in objects.items() if path.startswith(start)), None)

@@ -11,7 +11,8 @@ LISTS = [
     "portal:dashboard", "vms:list", "vms:templates", "vms:new", "hosts:list", "hosts:new", "hosts:clusters", "hosts:new-cluster", "hosts:data-centers",
     "hosts:new-data-center", "storage:list", "storage:new", "storage:disks", "storage:new-disk", "storage:upload", "networks:list", "networks:new",
     "jobs:list", "jobs:tray", "events:list", "accounts:me", "accounts:users", "accounts:new-user", "accounts:groups", "accounts:new-group",
-    "accounts:roles", "api-reference", "portal:search",
+    "accounts:roles", "accounts:providers", "accounts:factors", "accounts:set-up-app", "accounts:sessions", "accounts:tokens", "accounts:new-service-account",
+    "accounts:new-provider", "api-reference", "portal:search",
 ]  # fmt: skip
 
 

@@ -1,14 +1,10 @@
 """Who may be in a console: what the database says, at the beginning and again whenever grants change."""
 
-from importlib import import_module
-from types import SimpleNamespace
 from typing import Any
-
-from django.conf import settings
-from django.contrib.auth import get_user
 
 from accounts.models import User
 from accounts.permissions import allowed
+from accounts.sessions import services as sessions
 from events.log import record
 from vms.consoles.tickets import Pass, redeem
 from vms.models import VM
@@ -27,10 +23,10 @@ def admit(ticket: str, user: User, session_key: str, vm_id: Any, kind: str) -> t
 
 def still_allowed(user_id: Any, session_key: str, vm_id: Any) -> bool:
     """True while the session lives, its user is active, and holds vm.console on the VM."""
-    session = import_module(settings.SESSION_ENGINE).SessionStore(session_key)
-    user = get_user(SimpleNamespace(session=session))  # type: ignore[arg-type]
-    if not user.is_authenticated or user.pk != user_id:
+    user = sessions.user_of(session_key)
+    if user is None or user.pk != user_id:
         return False
+    sessions.used(session_key)
     vm = VM.objects.select_related("cluster").filter(pk=vm_id).first()
     return vm is not None and allowed(user, "vm.console", vm)
 

@@ -15,6 +15,7 @@ from channels.layers import get_channel_layer
 from django.core.exceptions import ValidationError
 from redis.exceptions import RedisError
 
+from accounts.endings import ended
 from portal.live import group_of
 from vms import can
 from vms.consoles import access, registry
@@ -52,6 +53,7 @@ class ConsoleConsumer:
         self._vm_id: str = str(scope["url_route"]["kwargs"]["vm_id"])
         self._listening: list[tuple[str, str]] = []
         self._channel = ""
+        self._grants_changed = asyncio.Event()
         self._viewer: Viewer | None = None
 
     @property
@@ -170,7 +172,10 @@ class ConsoleConsumer:
         """Copies until one side ends, or somebody ends it."""
         await self._say(op="open", view_only=bool(self._viewer and self._viewer.view_only), viewers=await self._viewers())
         await self._tell({"type": "console.viewers"})
-        tasks = [asyncio.create_task(part) for part in (self._to_browser(line), self._to_host(line), self._hear(), self._stay())]
+        tasks = [
+            asyncio.create_task(part)
+            for part in (self._to_browser(line), self._to_host(line), self._hear(), self._stay(), self._until_grants_end())
+        ]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             ending = done.pop().result()
@@ -209,8 +214,10 @@ class ConsoleConsumer:
         while True:
             message = await layer.receive(self._channel)
             match message["type"]:
-                case "live.recheck" if not await self._still_allowed():
-                    return forbidden()
+                case "live.recheck":
+                    self._grants_changed.set()
+                    if not await self._still_allowed():
+                        return forbidden()
                 case "console.taken" if self._viewer and self._viewer.id in message["ids"]:
                     return Ending(Close.BUSY, "taken", f"{message['by']} took this console over.")
                 case "console.viewers":
@@ -230,6 +237,13 @@ class ConsoleConsumer:
                 checked = time.monotonic()
                 if not await self._still_allowed():
                     return forbidden()
+
+    async def _until_grants_end(self) -> Ending:
+        """Checks again when the next grant of the user ends: nobody sends a message then."""
+        while True:
+            self._grants_changed.clear()
+            if await ended(self._user, self._grants_changed) and not await self._still_allowed():
+                return forbidden()
 
     async def _still_allowed(self) -> bool:
         return await database_sync_to_async(access.still_allowed)(self._user.pk, self._session_key, self._vm_id)

@@ -3,6 +3,7 @@ import RFB from "@novnc/novnc";
 import { toast } from "../toasts.js";
 import { ConsoleElement } from "./console-element.js";
 import { LAYOUTS } from "./layouts.js";
+import { wireKeyBar, wireTouchField } from "./touch-bar.js";
 import { chord, typeCharacter, typeText } from "./typing.js";
 
 const LAYOUT_KEY = "vireo.console.layout";
@@ -33,8 +34,16 @@ class VncConsole extends ConsoleElement {
     on("stop-typing", "click", () => (this.#typing = false));
     on("clipboard-send", "click", () => this.#clipboardToGuest());
     on("clipboard-take", "click", () => navigator.clipboard?.writeText(this.piece("clipboard-text").value));
-    on("touch", "beforeinput", (event) => this.#touched(event));
-    on("touch-open", "click", () => this.piece("touch").focus());
+    wireKeyBar(this.piece("key-bar"), signal);
+    wireTouchField(
+      /** @type {HTMLTextAreaElement} */ (this.piece("touch")),
+      {
+        key: (code) => this.#touched((rfb) => chord(rfb, [code])),
+        character: (character) => this.#touched((rfb) => typeCharacter(rfb, character, this.piece("layout").value)),
+      },
+      signal,
+    );
+    on("touch-open", "click", () => this.#touchKeyboard());
     for (const panel of this.querySelectorAll("details")) {
       panel.addEventListener("toggle", () => !panel.open && this.rfb?.focus(), { signal });
     }
@@ -122,14 +131,18 @@ class VncConsole extends ConsoleElement {
     }
   }
 
-  /** What the on-screen keyboard of a phone types. @param {InputEvent} event */
-  #touched(event) {
-    if (!this.rfb || !event.cancelable) return;
-    event.preventDefault();
-    if (event.inputType === "deleteContentBackward") chord(this.rfb, ["Backspace"]);
-    else if (event.inputType === "insertLineBreak" || event.inputType === "insertParagraph") chord(this.rfb, ["Enter"]);
-    else for (const character of event.data ?? "") typeCharacter(this.rfb, character, this.piece("layout").value);
+  /** What the on-screen keyboard of a phone types. @param {(rfb: any) => void} press */
+  #touched(press) {
+    if (!this.rfb) return;
+    press(this.rfb);
     this.#release();
+  }
+
+  /** Opens the phone's keyboard, or puts it away. */
+  #touchKeyboard() {
+    const field = this.piece("touch");
+    if (document.activeElement === field) field.blur();
+    else field.focus();
   }
 
   // "Type this text".

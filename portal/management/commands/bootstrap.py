@@ -35,7 +35,9 @@ class Command(BaseCommand):
 
     def _administrator(self) -> User:
         """Somebody who may do everything; a random password is printed once and kept nowhere."""
-        supers = Grant.objects.filter(role__name="SuperUser", object_type="system", user__is_active=True).select_related("user")
+        supers = Grant.objects.filter(role__name="SuperUser", object_type="system", expires_at=None, user__is_active=True).select_related(
+            "user"
+        )
         if held := supers.first():
             assert held.user is not None
             return held.user

@@ -3,13 +3,16 @@
 import socket as sockets
 import threading
 import time
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
+from django.utils import timezone
 
 from accounts.models import Grant
-from accounts.services import withdraw
+from accounts.objects import find
+from accounts.services import give, withdraw
 from events.models import Event
 from tests.build import PASSWORD, make_user
 from tests.rfb_server import NAME, SERVER_INIT, RfbServer
@@ -117,6 +120,18 @@ async def test_a_withdrawn_grant_closes_the_console_within_two_seconds(running_v
     assert await socket.closed() == 4403
     assert time.monotonic() - began < 2
     await _until(lambda: display.open == 0, 2, "the display's connection to be closed")
+
+
+async def test_a_grant_that_ends_closes_the_console_within_two_seconds(running_vm: VM, display: RfbServer, alice: Browser) -> None:
+    socket = await alice.opens(running_vm)
+    await socket.hear("open")
+    admin = await sync_to_async(make_user)("root", role="SuperUser")
+    held = await Grant.objects.select_related("role", "user").aget(user=alice.user)
+    where = await sync_to_async(find)(held.object_type, held.object_id)
+    end = timezone.now() + timedelta(seconds=1)
+    await sync_to_async(give)(admin, held.role, held.object_type, where, user=alice.user, expires_at=end)
+    assert (await socket.hear("closed", 4))["code"] == "forbidden"
+    assert end <= timezone.now() < end + timedelta(seconds=2)
 
 
 async def test_a_grant_withdrawn_after_the_ticket_was_given_closes_the_door(running_vm: VM, display: RfbServer, alice: Browser) -> None:

@@ -1,12 +1,15 @@
 """The live socket: who is told what, on a real Redis."""
 
 import json
+from datetime import timedelta
 
 import pytest
 from asgiref.sync import sync_to_async
 from channels.layers import get_channel_layer
+from django.utils import timezone
 
 from accounts import services
+from accounts.models import Role
 from accounts.permissions import grant
 from portal.live import group_of
 from tests.build import make_user, make_vm
@@ -50,6 +53,20 @@ async def test_a_change_reaches_who_may_see_it_and_nobody_else():
     message = await socket.hear("change")
     assert (message["op"], message["id"], message["facts"]) == ("change", str(vm.pk), {"status": "up"})
     await hears_nothing(socket)
+    await socket.leave()
+
+
+async def test_a_grant_that_ends_takes_its_subscriptions_along():
+    vm = await sync_to_async(make_vm)()
+    admin = await sync_to_async(make_user)(role="SuperUser")
+    user = await sync_to_async(make_user)()
+    role = await Role.objects.aget(name="UserRole")
+    end = timezone.now() + timedelta(seconds=1)
+    await sync_to_async(services.give)(admin, role, "vm", vm, user=user, expires_at=end)
+    socket = await connect(user)
+    assert (await subscribe(socket, f"vm:{vm.pk}"))["topics"] == [f"vm:{vm.pk}"]
+    assert (await socket.hear("revoked", 3))["topics"] == [f"vm:{vm.pk}"]
+    assert end <= timezone.now() < end + timedelta(seconds=2)
     await socket.leave()
 
 

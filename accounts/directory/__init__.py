@@ -1,0 +1,1 @@
+"""Sign-in by a directory: who people are, and which of our groups theirs lead to."""

@@ -1,0 +1,121 @@
+"""Forms of the portal. They offer only what the grants allow; the services refuse the rest again."""
+
+from typing import Any
+
+from django import forms
+
+from accounts.models import User
+from hosts.models import Cluster
+from networks.models import Network
+from portal.forms import SizeField
+from portal.templatetags.vireo import mib
+from storage.models import DiskStatus
+from vms.models import InstanceType, Template
+from vms.services import NewVm
+
+AS_TEMPLATE = "As the template says"
+
+
+class Cards(forms.RadioSelect):
+    """One card per choice; `subject` is the chosen row, for the template to say more about it."""
+
+    option_template_name = "django/forms/widgets/radio_option.html"
+
+    def create_option(
+        self, name: str, value: Any, label: Any, selected: Any, index: int, subindex: int | None = None, attrs: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        option = super().create_option(name, value, label, selected, index, subindex, attrs)
+        option["subject"] = getattr(value, "instance", None)
+        option["attrs"]["data-label"] = self.summary_of(option["subject"])
+        return option
+
+    def summary_of(self, subject: Any) -> str:
+        return str(subject) if subject is not None else ""
+
+
+class TemplateCards(Cards):
+    template_name = "selfservice/template_cards.html"
+
+
+class SizeCards(Cards):
+    template_name = "selfservice/size_cards.html"
+
+    def summary_of(self, subject: Any) -> str:
+        return f"{subject.name}: {subject.vcpus} CPU, {mib(subject.memory_mib)}" if subject is not None else AS_TEMPLATE
+
+
+class NewMachineForm(forms.Form):
+    """Few fields: what it starts from, its name, its size; where it runs only when there is a choice."""
+
+    template = forms.ModelChoiceField(Template.objects.none(), empty_label=None, label="Start from", widget=TemplateCards)
+    name = forms.CharField(max_length=255, widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false"}))
+    size = forms.ModelChoiceField(InstanceType.objects.none(), required=False, blank=True, empty_label=AS_TEMPLATE, widget=SizeCards)
+    cluster = forms.ModelChoiceField(Cluster.objects.none(), required=False, empty_label="chosen for you", label="Where it runs")
+    network = forms.ModelChoiceField(Network.objects.none(), required=False, empty_label="chosen for you")
+
+    def __init__(self, user: User, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.clusters = list(Cluster.objects.visible_to(user, "vm.create").order_by("name"))
+        templates = usable_templates(user, self.clusters)
+        networks = Network.objects.visible_to(user, "network.use").filter(cluster__in=self.clusters)
+        self._offer("template", templates)
+        self._offer("size", InstanceType.objects.all())
+        self._offer("cluster", Cluster.objects.filter(pk__in=[cluster.pk for cluster in self.clusters]))
+        self._offer("network", networks.select_related("cluster"))
+        if len(self.clusters) < 2:
+            del self.fields["cluster"]
+        if networks.count() < 2:
+            del self.fields["network"]
+
+    def _offer(self, name: str, rows: Any) -> None:
+        self.fields[name].queryset = rows  # type: ignore[attr-defined]
+
+    @property
+    def place_fields(self) -> list[forms.BoundField]:
+        return [self[name] for name in ("cluster", "network") if name in self.fields]
+
+    def wanted(self) -> NewVm:
+        """What the service is asked for. Raises nothing: what does not fit together is the service's to refuse."""
+        data = self.cleaned_data
+        template, size = data["template"], data["size"]
+        network = data.get("network")
+        near = [cluster for cluster in self.clusters if cluster.data_center_id == template.data_center_id]
+        cluster = data.get("cluster") or (network.cluster if network else near[0] if near else self.clusters[0])
+        return NewVm(
+            name=data["name"],
+            cluster=cluster,
+            template=template,
+            memory_mib=(size or template).memory_mib,
+            vcpus=(size or template).vcpus,
+            network=network,
+            start=True,
+        )
+
+
+def usable_templates(user: User, clusters: list[Cluster]) -> Any:
+    """Templates that the user may use where they may create, and that are ready."""
+    places = {cluster.data_center_id for cluster in clusters}
+    found = Template.objects.visible_to(user, "template.use").filter(data_center__in=places)
+    return found.exclude(disks__status=DiskStatus.LOCKED).order_by("name", "-version")
+
+
+class ResizeForm(forms.Form):
+    """An instance type, or numbers of one's own."""
+
+    size = forms.ModelChoiceField(InstanceType.objects.all(), required=False, blank=True, empty_label="My own numbers", widget=SizeCards)
+    vcpus = forms.IntegerField(label="Virtual CPUs", min_value=1, max_value=512, required=False)
+    memory_mib = SizeField(label="Memory", mib=True, required=False, help_text="For example 512 MiB or 4G.")
+
+    def clean(self) -> dict[str, Any]:
+        data = super().clean() or {}
+        if data.get("size") is None:
+            for name in ("vcpus", "memory_mib"):
+                if data.get(name) is None and name not in self.errors:
+                    self.add_error(name, "Choose a size above, or write a number here.")
+        return data
+
+    def changes(self) -> dict[str, int]:
+        size = self.cleaned_data["size"]
+        if size is not None:
+            return {"vcpus": size.vcpus, "memory_mib": size.memory_mib}
+        return {"vcpus": self.cleaned_data["vcpus"], "memory_mib": self.cleaned_data["memory_mib"]}
