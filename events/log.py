@@ -7,6 +7,7 @@ from django.http import HttpRequest
 from audit import kinds
 from audit.log import Change
 from events.models import Event, Severity
+from events.notify.topics import topics_of
 from portal.live import publish
 
 
@@ -30,7 +31,7 @@ def record(
         details: plain values, never a secret.
         change: what differs before and after, for the audit log (audit.log.changes).
     """
-    event = Event.objects.create(
+    event = Event(
         kind=kind,
         message=message,
         severity=severity,
@@ -43,6 +44,8 @@ def record(
         address=request.META.get("REMOTE_ADDR") or None if request is not None else None,
         details=details or {},
     )
+    event.to_tell = bool(topics_of(event))
+    event.save(force_insert=True)
     kinds.from_event(kind, message, obj=obj, user=user, job=job, severity=severity, details=details or {}, change=change)
     publish("event", event.pk, "added")
     return event

@@ -26,10 +26,18 @@ class Event(models.Model):
     job = models.ForeignKey("jobs.Job", null=True, on_delete=models.SET_NULL, related_name="events")
     address = models.GenericIPAddressField(null=True)
     details = models.JSONField(default=dict)
+    to_tell = models.BooleanField(default=False, editable=False)  # somebody may want to be told; see events.notify
 
     class Meta:
         ordering = ["-id"]
-        indexes = [models.Index(fields=["object_type", "object_id", "-id"]), models.Index(fields=["at"])]
+        indexes = [
+            models.Index(fields=["object_type", "object_id", "-id"]),
+            models.Index(fields=["at"]),
+            models.Index(fields=["id"], condition=models.Q(to_tell=True), name="event_to_tell"),
+        ]
 
     def __str__(self) -> str:
         return self.message
+
+
+from events.notify.models import Delivery, Notification, NotificationChoice  # noqa: E402, F401  models of this app in a module of their own

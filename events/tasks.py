@@ -26,3 +26,6 @@ def retention() -> None:
 def _delete(rows: Any) -> None:
     while ids := list(rows.order_by("pk").values_list("pk", flat=True)[:BATCH]):
         rows.model.objects.filter(pk__in=ids).delete()
+
+
+from events.notify.tasks import notify  # noqa: E402, F401  Celery finds tasks in this module

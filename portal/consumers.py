@@ -2,7 +2,7 @@
 
 client -> {"op": "subscribe" | "unsubscribe", "topics": [...]}, {"op": "ping"}
 server -> {"op": "subscribed", "topics", "refused"}, {"op": "change", ...}, {"op": "metrics", ...}, {"op": "revoked", "topics"},
-          {"op": "refetch"} after messages were dropped, {"op": "pong"}, {"op": "error", "message"}
+          {"op": "notice", "text", "severity"}, {"op": "refetch"} after messages were dropped, {"op": "pong"}, {"op": "error", "message"}
 
 Topics: an object type ("vm": all of that type that the user may see), an object ("vm:<id>"), or its numbers ("metrics:vm:<id>").
 """
@@ -164,6 +164,11 @@ class LiveConsumer(AsyncWebsocketConsumer):
             self.seen.pop((object_type, object_id), None)  # it may become visible with a later grant or a later row
             return
         self._put({"op": "change", **{name: message[name] for name in ("object_type", "id", "change", "rev", "facts")}})
+
+    async def live_notice(self, message: dict[str, Any]) -> None:
+        """A notification of this user's own; not for who looks as them."""
+        if self.signed_in == self.user:
+            self._put({"op": "notice", "text": message["text"], "severity": message["severity"]})
 
     async def live_metrics(self, message: dict[str, Any]) -> None:
         if message["topic"] in self.topics:

@@ -8,6 +8,8 @@ from django.urls import reverse
 
 from accounts.permissions import ADMINISTRATIVE, anywhere
 
+UNREAD_SHOWN = 100
+
 
 @dataclass(frozen=True)
 class Place:
@@ -114,4 +116,5 @@ def shell(request: HttpRequest) -> dict[str, Any]:
         "navigation": navigation,
         "looking": getattr(request, "viewer", None),
         "home": HOMES[administers],
+        "unread": user.notifications.filter(read_at=None)[:UNREAD_SHOWN].count(),
     }

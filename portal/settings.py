@@ -125,6 +125,7 @@ CELERY_BEAT_SCHEDULE = {
     "metrics-rollup": {"task": "metrics.rollup", "schedule": timedelta(minutes=5)},
     "vm-expiry": {"task": "vms.expiry", "schedule": timedelta(minutes=1)},
     "sessions": {"task": "accounts.sessions", "schedule": timedelta(minutes=5)},
+    "notify": {"task": "events.notify", "schedule": timedelta(seconds=5), "options": {"expires": 5}},
     "retention": {"task": "events.retention", "schedule": timedelta(hours=1)},
 }
 
@@ -198,6 +199,12 @@ EXPIRY_GRACE_DAYS = env.int("VIREO_EXPIRY_GRACE_DAYS", default=7)
 
 # Days after which entries leave the audit log; 0: never.
 AUDIT_DAYS = env.int("VIREO_AUDIT_DAYS", default=0)
+# Mail: EMAIL_URL such as smtp+tls://user:password@mail.example.org:587; without it nobody is told by mail.
+MAIL_IS_SET_UP = bool(env("EMAIL_URL", default=""))
+vars().update(env.email_url("EMAIL_URL", default="dummymail://"))
+EMAIL_TIMEOUT = 10
+DEFAULT_FROM_EMAIL = env("VIREO_MAIL_FROM", default="vireo@localhost")
+
 # Where requests that users ask for (webhooks, images) may go beside the public Internet: networks, e.g. 10.1.2.0/24.
 OUTBOUND_ALLOWED = env.list("VIREO_OUTBOUND_ALLOWED", default=[])
 

@@ -17,6 +17,7 @@ import "./keys.js";
 import "./live-chart.js";
 import "./live-regions.js";
 import "./menus.js";
+import "./notices.js";
 import "./palette.js";
 import "./passkeys.js";
 import "./quota-cost.js";

@@ -56,6 +56,7 @@ class Live extends EventTarget {
     if (message.op === "change") this.dispatchEvent(new CustomEvent("change", { detail: message }));
     else if (message.op === "metrics") this.dispatchEvent(new CustomEvent(`metrics ${message.topic}`, { detail: message }));
     else if (message.op === "subscribed") this.dispatchEvent(new Event("subscribed"));
+    else if (message.op === "notice") this.dispatchEvent(new CustomEvent("notice", { detail: message }));
     else if (message.op === "refetch") this.dispatchEvent(new Event("refetch"));
     else if (message.op === "revoked") {
       toast("You may no longer see everything on this page.", "warning");
