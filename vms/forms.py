@@ -34,11 +34,6 @@ class TemplateChoice(forms.RadioSelect):
         return option
 
 
-def quotas_for(user: User) -> Any:
-    """Those that the user may choose: their own, and those that they manage."""
-    return (Quota.objects.held_by(user) | Quota.objects.visible_to(user, "quota.manage")).distinct()
-
-
 class NewVmForm(forms.Form):
     template = forms.ModelChoiceField(Template.objects.none(), required=False, blank=True, empty_label="Blank", widget=TemplateChoice)
     name = forms.CharField(max_length=255, widget=forms.TextInput(attrs={"autocomplete": "off", "autofocus": True, "spellcheck": "false"}))
@@ -63,7 +58,7 @@ class NewVmForm(forms.Form):
         self.choices_of("cluster", Cluster.objects.visible_to(user, "vm.create"))
         self.choices_of("network", Network.objects.visible_to(user, "network.use"))
         self.choices_of("storage_domain", StorageDomain.objects.visible_to(user, "storage_domain.use").filter(status=StorageStatus.ACTIVE))
-        self.choices_of("quota", quotas_for(user))
+        self.choices_of("quota", Quota.objects.usable_by(user))
         if not self.fields["quota"].queryset.exists():  # type: ignore[attr-defined]
             del self.fields["quota"]
         self.choices_of("iso", Disk.objects.visible_to(user).filter(content=DiskContent.ISO, status=DiskStatus.OK))
@@ -106,7 +101,7 @@ class EditVmForm(forms.Form):
             "quota": vm.quota_id,
         } | asked
         form = cls(data, initial=initial)
-        quotas = quotas_for(user).filter(data_center=vm.cluster.data_center_id)
+        quotas = Quota.objects.usable_by(user).filter(data_center=vm.cluster.data_center_id)
         form.fields["quota"].queryset = quotas  # type: ignore[attr-defined]
         if not quotas.exists() or (vm.quota_id is not None and not quotas.filter(pk=vm.quota_id).exists()):
             del form.fields["quota"]  # it stays in a quota that is not this user's to change
