@@ -12,6 +12,7 @@ from hosts.models import Cluster
 from networks.models import Network
 from portal.forms import SizeField
 from storage.models import Disk, DiskContent, DiskStatus, StorageDomain, StorageStatus
+from vms.costs import attributes_of
 from vms.models import VM, Firmware, Template
 
 
@@ -31,6 +32,7 @@ class TemplateChoice(forms.RadioSelect):
             {"memory_mib": f"{template.memory_mib} MiB", "vcpus": template.vcpus} if template else {"memory_mib": "512 MiB", "vcpus": 1}
         )
         option["attrs"] |= {"data-defaults": json.dumps(defaults), "data-label": template.name if template else "Blank"}
+        option["attrs"] |= attributes_of(template)
         return option
 
 
@@ -54,7 +56,7 @@ class NewVmForm(forms.Form):
 
     def __init__(self, user: User, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self.choices_of("template", Template.objects.visible_to(user, "template.use"))
+        self.choices_of("template", Template.objects.visible_to(user, "template.use").prefetch_related("disks"))
         self.choices_of("cluster", Cluster.objects.visible_to(user, "vm.create"))
         self.choices_of("network", Network.objects.visible_to(user, "network.use"))
         self.choices_of("storage_domain", StorageDomain.objects.visible_to(user, "storage_domain.use").filter(status=StorageStatus.ACTIVE))
