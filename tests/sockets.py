@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Callable
 from typing import Any
 
 from asgiref.sync import sync_to_async
@@ -59,13 +60,13 @@ class Socket:
         """The next message as it comes: with "bytes", "text" or "code"."""
         return await self._app.receive_output(seconds)
 
-    async def hear(self, op: str, seconds: float = 5) -> dict[str, Any]:
-        """The next text message with this `op`; others are passed over."""
+    async def hear(self, op: str, seconds: float = 5, *, when: Callable[[dict[str, Any]], bool] = lambda said: True) -> dict[str, Any]:
+        """The next text message with this `op`, for which `when` holds; others are passed over."""
         async with asyncio.timeout(seconds):
             while True:
                 message = await self.receive(seconds)
                 assert message["type"] == "websocket.send", f"closed while {op} was awaited: {message}"
-                if message.get("text") and (said := json.loads(message["text"]))["op"] == op:
+                if message.get("text") and (said := json.loads(message["text"]))["op"] == op and when(said):
                     return said
 
     async def bytes(self, count: int, seconds: float = 5) -> bytes:
