@@ -198,6 +198,8 @@ EXPIRY_GRACE_DAYS = env.int("VIREO_EXPIRY_GRACE_DAYS", default=7)
 
 # Days after which entries leave the audit log; 0: never.
 AUDIT_DAYS = env.int("VIREO_AUDIT_DAYS", default=0)
+# Where requests that users ask for (webhooks, images) may go beside the public Internet: networks, e.g. 10.1.2.0/24.
+OUTBOUND_ALLOWED = env.list("VIREO_OUTBOUND_ALLOWED", default=[])
 
 LOGGING = {
     "version": 1,
