@@ -15,7 +15,7 @@ from accounts.permissions import anywhere, effective
 from accounts.views.grants import described_grants
 from hosts import inventory
 from hosts.forms import ClusterForm, DataCenterForm
-from hosts.models import Cluster, DataCenter
+from hosts.models import Cluster, DataCenter, QuotaMode
 from portal.pages import lists
 from portal.pages.actions import REFUSALS, refuse
 from portal.pages.filtering import FilterField
@@ -107,10 +107,16 @@ def data_center(request: HttpRequest, pk: UUID) -> HttpResponse:
         "permissions": permissions,
         "clusters": shown.clusters.annotate(host_count=Count("hosts")),
         "storage": shown.storage_domains.all(),
+        "quotas": _quotas_of(shown) if "quota.view" in permissions else None,
+        "modes": QuotaMode.choices,
         "grants": described_grants(obj=shown) if "grant.view" in permissions else None,
         "obj": shown,
     }
     return render(request, "hosts/data_center.html", context)
+
+
+def _quotas_of(place: DataCenter) -> Any:
+    return place.quotas.prefetch_related("limits__cluster", "limits__storage_domain")
 
 
 def new_cluster(request: HttpRequest) -> HttpResponse:

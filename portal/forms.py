@@ -19,6 +19,7 @@ class SizeField(forms.CharField):
         self.mib, self.unit = mib, unit
         self.widget.attrs.setdefault("inputmode", "text")
         self.widget.attrs.setdefault("autocomplete", "off")
+        self.widget.attrs.setdefault("data-unit", unit)
 
     def prepare_value(self, value: Any) -> Any:
         return size(value * 2**20 if self.mib else value) if isinstance(value, int) else value

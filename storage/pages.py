@@ -194,7 +194,7 @@ def upload(request: HttpRequest) -> HttpResponse:
     form = IsoForm(request.user, request.POST or None, request.FILES or None)
 
     def run(data: dict[str, Any]) -> HttpResponse:
-        return redirect(services.upload_iso(request.user, data["domain"], data["name"], data["file"])[0])
+        return redirect(services.upload_iso(request.user, data["domain"], data["name"], data["file"], quota=data.get("quota"))[0])
 
     return form_page(request, form, run, title="Upload ISO", verb="Upload", back=reverse("storage:disks"))
 

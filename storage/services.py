@@ -11,6 +11,8 @@ from django.db import IntegrityError, transaction
 
 from accounts.models import User
 from accounts.permissions import require
+from accounts.quotas import rules
+from accounts.quotas.models import Quota
 from audit import log as audit
 from events.log import record
 from hosts.models import DataCenter, Host, HostStatus
@@ -20,7 +22,7 @@ from jobs.models import Job
 from portal.errors import FieldError, NotPossible
 from portal.live import publish
 from portal.names import valid_name
-from storage import can, uploads
+from storage import can, quotas, uploads
 from storage.models import Disk, DiskContent, DiskStatus, StorageDomain, StorageKind, StorageStatus
 
 SMALLEST_DISK = 1 << 20
@@ -52,6 +54,7 @@ class NewDisk:
 
     Args:
         host: which host's directory, for a local domain; None: the one with most space.
+        quota: what it counts against; None: the only one that the user holds there, if any.
     """
 
     name: str
@@ -60,6 +63,7 @@ class NewDisk:
     format: str = "qcow2"
     host: Host | None = None
     description: str = ""
+    quota: Quota | None = None
 
 
 def create_domain(user: User, new: NewDomain) -> tuple[StorageDomain, Job]:
@@ -146,19 +150,23 @@ def create_disk(user: User, new: NewDisk) -> tuple[Disk, Job]:
         format=new.format,
         capacity_bytes=new.capacity_bytes,
         status=DiskStatus.LOCKED,
+        quota=rules.choose(user, new.domain.data_center, new.quota),
     )
-    return disk, _add_disk(user, disk, "disk.create", f"Create disk {name}")
+    return disk, _add_disk(user, disk, "disk.create", f"Create disk {name}", "capacity_bytes")
 
 
-def upload_iso(user: User, domain: StorageDomain, name: str, file: UploadedFile, host: Host | None = None) -> tuple[Disk, Job]:
+def upload_iso(
+    user: User, domain: StorageDomain, name: str, file: UploadedFile, host: Host | None = None, quota: Quota | None = None
+) -> tuple[Disk, Job]:
     """Takes an ISO image from a form; the job `disk.upload` brings it to the storage.
 
     Args:
         name: "" takes the file's own name.
         host: for a local domain, as in NewDisk.
+        quota: as in NewDisk.
 
     Raises:
-        PermissionDenied, NotPossible, FieldError (field "file"): not an ISO 9660 image, or too large.
+        PermissionDenied, NotPossible, FieldError (field "file"): not an ISO 9660 image, or too large, or more than the quota has.
     """
     require(user, "disk.create", domain)
     _ensure_domain("upload", domain)
@@ -171,10 +179,11 @@ def upload_iso(user: User, domain: StorageDomain, name: str, file: UploadedFile,
         format="raw",
         capacity_bytes=file.size or 0,
         status=DiskStatus.LOCKED,
+        quota=rules.choose(user, domain.data_center, quota),
     )
     spooled = uploads.keep_iso(file, disk.pk)
     try:
-        return disk, _add_disk(user, disk, "disk.upload", f"Upload ISO {name}")
+        return disk, _add_disk(user, disk, "disk.upload", f"Upload ISO {name}", "file")
     except BaseException:
         spooled.unlink(missing_ok=True)
         raise
@@ -261,8 +270,9 @@ def valid_path(text: str) -> str:
     return path
 
 
-def _add_disk(user: User, disk: Disk, kind: str, title: str) -> Job:
+def _add_disk(user: User, disk: Disk, kind: str, title: str, size_field: str) -> Job:
     with transaction.atomic():
+        quotas.take_disk(user, disk, size_field)
         disk.save(force_insert=True)
         publish("disk", disk.pk, "added", disk.rev, {"status": disk.status})
         record("disk.created", f"Disk {disk.name} was created in {disk.domain}", obj=disk, user=user)

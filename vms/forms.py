@@ -12,6 +12,7 @@ from hosts.models import Cluster
 from networks.models import Network
 from portal.forms import SizeField
 from storage.models import Disk, DiskContent, DiskStatus, StorageDomain, StorageStatus
+from vms.costs import attributes_of
 from vms.models import VM, Firmware, Template
 
 
@@ -31,12 +32,8 @@ class TemplateChoice(forms.RadioSelect):
             {"memory_mib": f"{template.memory_mib} MiB", "vcpus": template.vcpus} if template else {"memory_mib": "512 MiB", "vcpus": 1}
         )
         option["attrs"] |= {"data-defaults": json.dumps(defaults), "data-label": template.name if template else "Blank"}
+        option["attrs"] |= attributes_of(template)
         return option
-
-
-def quotas_for(user: User) -> Any:
-    """Those that the user may choose: their own, and those that they manage."""
-    return (Quota.objects.held_by(user) | Quota.objects.visible_to(user, "quota.manage")).distinct()
 
 
 class NewVmForm(forms.Form):
@@ -59,11 +56,11 @@ class NewVmForm(forms.Form):
 
     def __init__(self, user: User, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self.choices_of("template", Template.objects.visible_to(user, "template.use"))
+        self.choices_of("template", Template.objects.visible_to(user, "template.use").prefetch_related("disks"))
         self.choices_of("cluster", Cluster.objects.visible_to(user, "vm.create"))
         self.choices_of("network", Network.objects.visible_to(user, "network.use"))
         self.choices_of("storage_domain", StorageDomain.objects.visible_to(user, "storage_domain.use").filter(status=StorageStatus.ACTIVE))
-        self.choices_of("quota", quotas_for(user))
+        self.choices_of("quota", Quota.objects.usable_by(user))
         if not self.fields["quota"].queryset.exists():  # type: ignore[attr-defined]
             del self.fields["quota"]
         self.choices_of("iso", Disk.objects.visible_to(user).filter(content=DiskContent.ISO, status=DiskStatus.OK))
@@ -106,7 +103,7 @@ class EditVmForm(forms.Form):
             "quota": vm.quota_id,
         } | asked
         form = cls(data, initial=initial)
-        quotas = quotas_for(user).filter(data_center=vm.cluster.data_center_id)
+        quotas = Quota.objects.usable_by(user).filter(data_center=vm.cluster.data_center_id)
         form.fields["quota"].queryset = quotas  # type: ignore[attr-defined]
         if not quotas.exists() or (vm.quota_id is not None and not quotas.filter(pk=vm.quota_id).exists()):
             del form.fields["quota"]  # it stays in a quota that is not this user's to change

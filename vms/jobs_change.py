@@ -1,7 +1,8 @@
 """Jobs that change what a VM is: edit, remove; and templates."""
 
-from django.db import IntegrityError
+from django.db import IntegrityError, transaction
 
+from accounts.quotas.models import Quota
 from hypervisor import domains
 from hypervisor import storage as pools
 from hypervisor.errors import NotFound
@@ -11,12 +12,13 @@ from jobs.engine import register
 from jobs.errors import StepFailed
 from jobs.kinds import StepDef
 from jobs.models import Job, JobStatus, StepStatus
+from portal.errors import NotPossible
 from portal.live import publish
 from storage import observe as storage_observe
 from storage.models import Disk, DiskContent, DiskStatus
 from storage.on_host import link_for
-from vms import observe
-from vms.models import Template, VmOrigin
+from vms import observe, quota
+from vms.models import VM, Template, VmOrigin
 from vms.services import own_disks, thin_copies
 from vms.spec import build_spec
 from vms.steps import copy_volume, define, delete_volume, find_vm, is_alive, link_to, look, state_of, vm_of, xml_of
@@ -100,9 +102,22 @@ def draft_template(ctx: Context) -> None:
     )
     ctx.save_facts(template=str(template.pk))
     try:
-        template.save(force_insert=True)
+        with transaction.atomic():
+            _draft_rows(ctx, vm, template)
     except IntegrityError:
         raise StepFailed(f"A template named {template.name} exists already.") from None
+    except NotPossible as error:
+        raise StepFailed(error.reason) from None
+
+
+def _draft_rows(ctx: Context, vm: VM, template: Template) -> None:
+    """The template and its disks, which count against the quota that was chosen when it was asked for."""
+    wanted = ctx.params.get("quota")
+    charged = Quota.objects.filter(pk=wanted).first() if wanted else None
+    if wanted and charged is None:
+        raise StepFailed("The quota that it should count against is gone.")
+    quota.take_template(ctx.job.user, vm, charged, template.name)
+    template.save(force_insert=True)
     for attachment in vm.attachments.select_related("disk__domain").filter(device="disk", disk__domain__isnull=False).order_by("target"):
         source = attachment.disk
         assert source is not None
@@ -114,6 +129,7 @@ def draft_template(ctx: Context) -> None:
             capacity_bytes=source.capacity_bytes,
             status=DiskStatus.LOCKED,
             description=f"copy of {source.pk}",
+            quota=charged,
         )
         template.disks.add(copy)
 

@@ -13,6 +13,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from accounts.managers import grants_in_force
 from accounts.permissions import allowed, anywhere, effective, require
+from accounts.quotas.shares import held_by
 from accounts.views.grants import described_grants
 from events.models import Event
 from jobs.engine import holder_of
@@ -247,7 +248,7 @@ def new(request: HttpRequest) -> HttpResponse:
                 return redirect(vm)
     else:
         form = NewVmForm(request.user, initial=_first_choice(request))
-    return render(request, "vms/new.html", {"form": form}, status=422 if form.errors else 200)
+    return render(request, "vms/new.html", {"form": form, "held_quotas": held_by(request.user)}, status=422 if form.errors else 200)
 
 
 def _first_choice(request: HttpRequest) -> dict[str, Any]:

@@ -8,8 +8,6 @@ from accounts.quotas import rules
 from accounts.quotas.models import Quota, Resource
 from accounts.quotas.rules import Claim
 from accounts.quotas.usage import asked, taking_compute
-from events.log import record
-from events.models import Severity
 from hosts.models import Cluster, QuotaMode
 from portal.errors import FieldError, NotPossible
 from storage.models import Disk, StorageDomain
@@ -40,8 +38,7 @@ def claims_of_new(
 
 def take_new(user: User, vm: VM, storage: StorageDomain, disk_bytes: int | None, start: bool) -> None:
     """Raises FieldError. Audit mode lets a VM without a quota through, and says so."""
-    if vm.quota is None and rules.mode_of(vm.cluster.data_center_id) == QuotaMode.AUDIT:
-        record("quota.missing", f"{vm} was made without a quota", severity=Severity.WARNING, user=user, obj=vm.cluster)
+    rules.note_missing(user, vm.quota, vm.cluster.data_center_id, f"{vm} was made without a quota", vm.cluster)
     claims = claims_of_new(vm.cluster, vm.memory_mib, vm.vcpus, storage, vm.template, disk_bytes, start)
     fields = _FIELDS | ({Resource.STORAGE: "template"} if vm.template else {})
     rules.take(user, vm.quota, claims, subject="this VM", fields=fields, obj=vm)
@@ -49,15 +46,12 @@ def take_new(user: User, vm: VM, storage: StorageDomain, disk_bytes: int | None,
 
 def take_start(user: User, vm: VM) -> None:
     """The VM, whose row the caller has locked, is about to run. Raises NotPossible."""
-    if vm.quota is None:
-        mode = rules.mode_of(vm.cluster.data_center_id)
-        if mode == QuotaMode.ENFORCED:
-            raise NotPossible(f"{vm} has no quota, and data center {vm.cluster.data_center} enforces them: choose one under Edit.")
-        if mode == QuotaMode.AUDIT:
-            record("quota.missing", f"{vm} was started without a quota", severity=Severity.WARNING, user=user, obj=vm)
-        return
-    if takes_compute(vm):
-        return  # counted already
+    data_center = vm.cluster.data_center
+    if vm.quota is None and rules.mode_of(data_center.pk) == QuotaMode.ENFORCED:
+        raise NotPossible(f"{vm} has no quota, and data center {data_center} enforces them: choose one under Edit.")
+    rules.note_missing(user, vm.quota, data_center.pk, f"{vm} was started without a quota", vm)
+    if vm.quota is None or takes_compute(vm):
+        return  # nothing to count, or counted already
     claims = [Claim(resource, asked_at_start(vm, resource), vm.cluster_id) for resource in (Resource.VCPUS, Resource.MEMORY)]
     rules.take(user, vm.quota, claims, subject="this VM", obj=vm)
 
@@ -87,12 +81,38 @@ def take_change(user: User, vm: VM, hardware: Mapping[str, Any]) -> None:
         rules.take(user, vm.quota, claims, subject="this change", fields=_FIELDS, obj=vm)
 
 
+def template_quota(user: User, vm: VM) -> Quota | None:
+    """What the disks of a template of the VM count against: the VM's own quota where the user may take from it, else theirs.
+
+    Raises FieldError (the data center is enforced, and the user has none) or NotPossible (no room for copies of its disks).
+    """
+    usable = vm.quota_id is not None and Quota.objects.usable_by(user).filter(pk=vm.quota_id).exists()
+    chosen = rules.choose(user, vm.cluster.data_center, vm.quota if usable else None)
+    rules.ensure(chosen, claims_of_disks(copied_disks(vm)), subject="this template")
+    return chosen
+
+
+def take_template(user: User | None, vm: VM, quota: Quota | None, name: str) -> None:
+    """Copies of the VM's disks are about to be written. Raises NotPossible."""
+    rules.note_missing(user, quota, vm.cluster.data_center_id, f"Template {name} was made without a quota", vm.cluster.data_center)
+    rules.take(user, quota, claims_of_disks(copied_disks(vm)), subject="this template", obj=name)
+
+
+def copied_disks(vm: VM) -> list[Disk]:
+    """Those of the VM's disks that a template of it has copies of."""
+    return list(Disk.objects.filter(attachments__vm=vm, attachments__device="disk", domain__isnull=False))
+
+
+def claims_of_disks(disks: Iterable[Disk]) -> list[Claim]:
+    return [Claim(Resource.STORAGE, disk.capacity_bytes, disk.domain_id) for disk in disks if disk.domain_id is not None]
+
+
 def everything_of(vm: VM, disks: Iterable[Disk]) -> list[Claim]:
     """All that the VM and these disks take now."""
     claims = [Claim(Resource.VMS, 1, vm.cluster_id)]
     if takes_compute(vm):
         claims += [Claim(resource, asked(vm, resource), vm.cluster_id) for resource in (Resource.VCPUS, Resource.MEMORY)]
-    return claims + [Claim(Resource.STORAGE, disk.capacity_bytes, disk.domain_id) for disk in disks if disk.domain_id is not None]
+    return claims + claims_of_disks(disks)
 
 
 def reassign(user: User, vm: VM, quota: Quota | None) -> None:

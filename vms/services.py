@@ -365,12 +365,13 @@ def make_template(user: User, vm: VM, name: str, description: str = "") -> Job:
     name = valid_name(name)
     if Template.objects.filter(data_center=vm.cluster.data_center_id, name__iexact=name).exists():
         raise FieldError("name", f"A template named {name} exists already.")
+    charged = quota.template_quota(user, vm)
     return submit(
         "template.create",
         user=user,
         target=vm,
         title=f"Make template {name} of {vm.name}",
-        params={"name": name, "description": valid_text(description)},
+        params={"name": name, "description": valid_text(description)} | ({"quota": str(charged.pk)} if charged else {}),
     )
 
 
@@ -402,6 +403,7 @@ def accept_drift(user: User, vm: VM) -> VM:
     with transaction.atomic():
         vm.refresh_from_db(from_queryset=VM.objects.select_for_update())
         before = audit.snapshot(vm, *found)
+        quota.take_change(user, vm, {key: int(value) for key, value in found.items()})
         for key, value in found.items():
             setattr(vm, key, int(value))
         _check_hardware(vm.memory_mib, vm.vcpus, vm.firmware)

@@ -24,6 +24,10 @@ class QuotaQuerySet(VisibleQuerySet):
         holders = QuotaHolder.objects.filter(Q(user=user) | Q(group__members=user))
         return self.filter(pk__in=holders.values("quota_id"))
 
+    def usable_by(self, user: models.Model) -> "QuotaQuerySet":
+        """Quotas that the user may choose for what they make: their own, and those that they manage."""
+        return (self.held_by(user) | self.visible_to(user, "quota.manage")).distinct()
+
     def seen_by(self, user: models.Model) -> "QuotaQuerySet":
         """Those that the user may view, and their own."""
         return (self.visible_to(user) | self.held_by(user)).distinct()

@@ -72,6 +72,7 @@ def _page(request: HttpRequest, shown: Quota, form: HolderForm, may_manage: bool
         "shares": shares_of(shown),
         "holders": shown.holders.select_related("user", "group").order_by("user__username", "group__name"),
         "vms": shown.vms.visible_to(request.user).order_by("name")[:50],
+        "disks": shown.disks.visible_to(request.user).filter(attachments=None).select_related("domain").order_by("name")[:50],
         "may_manage": may_manage,
         "holder_form": form,
     } | (names_offered(request.user) if may_manage else {})
@@ -161,4 +162,4 @@ def set_mode(request: HttpRequest, pk: UUID) -> HttpResponse:
         messages.error(request, str(error))
     else:
         messages.success(request, f"Quotas of {place}: {request.POST['mode']}.")
-    return redirect("accounts:quotas")
+    return redirect(place if request.POST.get("back") == "data_center" else "accounts:quotas")

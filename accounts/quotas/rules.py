@@ -75,19 +75,13 @@ class Fit:
         return ""
 
 
-def choices(user: User, data_center: DataCenter | UUID) -> Any:
-    """The quotas that the user may choose there: their own, and all of them for who manages quotas."""
-    rows = Quota.objects.filter(data_center=data_center)
-    return rows.held_by(user) | rows.visible_to(user, "quota.manage")
-
-
 def choose(user: User, data_center: DataCenter, wanted: Quota | None, field: str = "quota") -> Quota | None:
     """The quota that something new counts against: the one asked for, or the only one that the user holds.
 
     Raises FieldError: it is not theirs, or the data center is enforced and there is none, or several.
     """
     if wanted is not None:
-        if wanted.data_center_id != data_center.pk or not choices(user, data_center).filter(pk=wanted.pk).exists():
+        if wanted.data_center_id != data_center.pk or not Quota.objects.usable_by(user).filter(pk=wanted.pk).exists():
             raise FieldError(field, f"This is not a quota of {data_center} that you may use.")
         return wanted
     held = list(Quota.objects.filter(data_center=data_center).held_by(user)[:2])
@@ -116,6 +110,21 @@ def fits(quota: Quota, claims: Iterable[Claim]) -> list[Fit]:
         if any(claim.resource == limit.resource and place in (None, claim.place) for claim in claims):
             found.append(Fit(limit, used_of(limit), more))
     return found
+
+
+def ensure(quota: Quota | None, claims: Iterable[Claim], *, subject: str) -> None:
+    """Refuses as `take` would, and takes nothing: for what a job takes later, so that who asks for it hears it at once."""
+    if quota is None or mode_of(quota.data_center_id) != QuotaMode.ENFORCED:
+        return
+    for fit in fits(quota, claims):
+        if fit.is_too_much:
+            raise NotPossible(fit.sentence(subject))
+
+
+def note_missing(user: User | None, quota: Quota | None, data_center_id: UUID, text: str, obj: Any) -> None:
+    """Audit mode lets through what has no quota, and says so."""
+    if quota is None and mode_of(data_center_id) == QuotaMode.AUDIT:
+        record("quota.missing", text, severity=Severity.WARNING, user=user, obj=obj)
 
 
 def take(

@@ -22,6 +22,11 @@ class Share:
         return f"{Resource(self.limit.resource).label}{words.place(self.limit)}"
 
     @property
+    def place(self) -> str:
+        """The id of the cluster or storage domain; empty for the whole data center."""
+        return str(self.limit.cluster_id or self.limit.storage_domain_id or "")
+
+    @property
     def used_text(self) -> str:
         return words.amount(self.limit.resource, self.used)
 
@@ -57,14 +62,23 @@ def shares_of(quota: Quota) -> list[Share]:
 
 @dataclass(frozen=True)
 class HeldQuota:
-    """A quota that a user holds, and its shares."""
+    """A quota that a user holds, and its shares. `clusters` are the ids of those where it counts."""
 
     quota: Quota
     shares: list[Share]
     enforced: bool
+    clusters: str
 
 
 def held_by(user: User) -> list[HeldQuota]:
     """What the user may take from, where quotas count at all."""
     quotas = Quota.objects.held_by(user).exclude(data_center__quota_mode="off").select_related("data_center").order_by("name")
-    return [HeldQuota(quota, shares_of(quota), quota.data_center.quota_mode == "enforced") for quota in quotas]
+    return [
+        HeldQuota(
+            quota,
+            shares_of(quota),
+            quota.data_center.quota_mode == "enforced",
+            " ".join(str(cluster.pk) for cluster in quota.data_center.clusters.all()),
+        )
+        for quota in quotas.prefetch_related("data_center__clusters")
+    ]

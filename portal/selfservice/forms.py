@@ -1,6 +1,7 @@
 """Forms of the portal. They offer only what the grants allow; the services refuse the rest again."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from django import forms
@@ -12,6 +13,7 @@ from networks.models import Network
 from portal.forms import SizeField
 from portal.templatetags.vireo import mib
 from storage.models import DiskStatus
+from vms.costs import attributes_of
 from vms.models import InstanceType, Template
 from vms.services import NewVm
 
@@ -28,12 +30,12 @@ class Cards(forms.RadioSelect):
     ) -> dict[str, Any]:
         option = super().create_option(name, value, label, selected, index, subindex, attrs)
         option["subject"] = getattr(value, "instance", None)
-        option["attrs"] |= {"data-label": self.summary_of(option["subject"]), "data-cost": json.dumps(self.cost_of(option["subject"]))}
+        option["attrs"] |= {"data-label": self.summary_of(option["subject"])} | self.cost_of(option["subject"])
         return option
 
-    def cost_of(self, subject: Any) -> dict[str, int]:
-        """What choosing it takes of a quota, by resource; the page adds it to what is used before anything is sent."""
-        return {} if subject is None else {"vcpus": subject.vcpus, "memory_mib": subject.memory_mib}
+    def cost_of(self, subject: Any) -> dict[str, str]:
+        """What choosing it takes of a quota, as attributes of its card: see vms.costs."""
+        return {}
 
     def summary_of(self, subject: Any) -> str:
         return str(subject) if subject is not None else ""
@@ -42,13 +44,18 @@ class Cards(forms.RadioSelect):
 class TemplateCards(Cards):
     template_name = "selfservice/template_cards.html"
 
-    def cost_of(self, subject: Any) -> dict[str, int]:
-        storage = sum(disk.capacity_bytes for disk in subject.disks.all()) if subject is not None else 0
-        return super().cost_of(subject) | {"vms": 1, "storage_bytes": storage}
+    clusters: Sequence[Cluster] = ()
+
+    def cost_of(self, subject: Any) -> dict[str, str]:
+        where = cluster_for(subject, self.clusters) if subject is not None else None
+        return attributes_of(subject) | {"data-cluster": str(where.pk) if where else ""}
 
 
 class SizeCards(Cards):
     template_name = "selfservice/size_cards.html"
+
+    def cost_of(self, subject: Any) -> dict[str, str]:
+        return {} if subject is None else {"data-cost": json.dumps({"vcpus": subject.vcpus, "memory_mib": subject.memory_mib})}
 
     def summary_of(self, subject: Any) -> str:
         return f"{subject.name}: {subject.vcpus} CPU, {mib(subject.memory_mib)}" if subject is not None else AS_TEMPLATE
@@ -67,6 +74,7 @@ class NewMachineForm(forms.Form):
     def __init__(self, user: User, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.clusters = list(Cluster.objects.visible_to(user, "vm.create").order_by("name"))
+        self.fields["template"].widget.clusters = self.clusters  # type: ignore[attr-defined]
         templates = usable_templates(user, self.clusters)
         networks = Network.objects.visible_to(user, "network.use").filter(cluster__in=self.clusters)
         self._offer("template", templates)
@@ -94,8 +102,7 @@ class NewMachineForm(forms.Form):
         data = self.cleaned_data
         template, size = data["template"], data["size"]
         network = data.get("network")
-        near = [cluster for cluster in self.clusters if cluster.data_center_id == template.data_center_id]
-        cluster = data.get("cluster") or (network.cluster if network else near[0] if near else self.clusters[0])
+        cluster = data.get("cluster") or (network.cluster if network else cluster_for(template, self.clusters) or self.clusters[0])
         return NewVm(
             name=data["name"],
             cluster=cluster,
@@ -106,6 +113,11 @@ class NewMachineForm(forms.Form):
             quota=data.get("quota"),
             start=True,
         )
+
+
+def cluster_for(template: Template, clusters: Sequence[Cluster]) -> Cluster | None:
+    """Where a machine of the template goes when nobody chooses: the first cluster of its data center."""
+    return next((cluster for cluster in clusters if cluster.data_center_id == template.data_center_id), None)
 
 
 def usable_templates(user: User, clusters: list[Cluster]) -> Any:

@@ -11,6 +11,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from accounts.models import Grant
 from accounts.permissions import effective, is_administrator, require
+from accounts.quotas.shares import held_by
 from jobs.engine import holder_of
 from portal.forms import add_errors
 from portal.pages.actions import REFUSALS, words_of
@@ -80,7 +81,8 @@ def resize(request: HttpRequest, pk: UUID) -> HttpResponse:
             return redirect(vm)
     context = {"form": form, "title": f"Size of {vm.name}", "verb": "Change size", "back": vm.get_absolute_url(), "back_title": vm.name}
     context["text"] = "Its disks stay as they are." if vm.status == "down" else "It runs: the new size takes effect when it next starts."
-    return render(request, "pages/form.html", context, status=422 if form.errors else 200)
+    context["held_quotas"] = [held for held in held_by(request.user) if held.quota.pk == vm.quota_id]  # type: ignore[arg-type]
+    return render(request, "selfservice/resize.html", context, status=422 if form.errors else 200)
 
 
 @require_POST

@@ -4,9 +4,10 @@ import pytest
 from django.urls import reverse
 
 from accounts.models import Group
+from accounts.permissions import grant
 from accounts.quotas.models import Quota, QuotaHolder, Resource
 from accounts.tokens import create
-from tests.build import make_data_center, make_storage, make_user
+from tests.build import make_data_center, make_disk, make_storage, make_user, make_vm
 from vms.models import VM
 
 pytestmark = pytest.mark.django_db
@@ -113,3 +114,43 @@ def test_the_api_says_what_is_used_of_ones_own(client, site):
     assert limits == {("vms", None): (2, 0), ("vcpus", "Default"): (4, 0)}
     assert client.get(f"/api/v1/quotas/{mine.pk}", **bearer).status_code == 200
     assert client.get(f"/api/v1/quotas/{theirs.pk}", **bearer).status_code == 404
+
+
+def test_the_full_form_says_what_a_vm_would_take_and_where(client, site):
+    quota = site.quota(vms=3, places={(Resource.STORAGE, site.storage.pk): 5 << 30})
+    client.force_login(site.eve)
+    for path in ("/vms/new/", "/my/new/"):
+        page = client.get(path).content.decode()
+        assert f'data-quota="{quota.pk}" data-clusters="{site.cluster.pk}"' in page
+        assert f'data-share="storage_bytes" data-place="{site.storage.pk}"' in page
+        assert f'data-storage="{site.storage.pk}"' in page and "&quot;storage_bytes&quot;: 1073741824" in page
+    assert f'data-cluster="{site.cluster.pk}"' in page
+    client.force_login(make_user("without", role="VmCreator", on=site.data_center))
+    assert "data-quota=" not in client.get("/vms/new/").content.decode()
+
+
+def test_who_resizes_sees_what_is_left_of_that_machines_quota_alone(client, site):
+    mine, _other = site.quota(name="mine", memory_mib=1024), site.quota(name="other", memory_mib=2048)
+    vm = make_vm(cluster=site.cluster, owner=site.eve, quota=mine)
+    grant("UserVmManager", vm, user=site.eve)
+    client.force_login(site.eve)
+    page = client.get(f"/my/vms/{vm.pk}/resize/").content.decode()
+    assert page.count("data-quota=") == 1 and "of 1 GiB" in page
+
+
+def test_the_data_centers_page_has_its_quotas_and_their_mode(client, site):
+    site.quota(vms=7)
+    client.force_login(make_user("dc", role="DataCenterAdmin", on=site.data_center))
+    page = client.get(site.data_center.get_absolute_url()).content.decode()
+    assert "small" in page and "7 VMs" in page and '<option value="enforced" selected>' in page
+    answer = client.post(reverse("accounts:quota-mode", args=[site.data_center.pk]), {"mode": "off", "back": "data_center"})
+    assert answer.headers["Location"] == site.data_center.get_absolute_url()
+    client.force_login(site.eve)
+    assert "7 VMs" not in client.get(site.data_center.get_absolute_url()).content.decode()
+
+
+def test_a_quotas_page_lists_the_disks_that_no_vm_has(client, site):
+    quota = site.quota()
+    make_disk(name="spare", domain=site.storage, quota=quota)
+    client.force_login(site.root)
+    assert "spare" in client.get(f"/quotas/{quota.pk}/").content.decode()
