@@ -21,6 +21,7 @@ from accounts.quotas.models import Quota, QuotaHolder
 from accounts.sessions.models import UserSession
 from audit import chain, log
 from audit.models import Entry
+from events.models import Event, Notification
 from jobs.models import Job
 from portal.routing import websocket_urlpatterns
 from tests.build import attach, make_disk, make_host, make_network, make_nic, make_storage, make_template, make_user, make_vm
@@ -66,6 +67,7 @@ class World:
         self.passkey = self.person.passkeys.create(name="p", credential_id="x", public_key=b"")
         self.quota = Quota.objects.create(name="a quota", data_center=self.host.cluster.data_center)
         self.holder = QuotaHolder.objects.create(quota=self.quota, user=self.person)
+        self.notice = Notification.objects.create(user=self.person, event=Event.objects.create(kind="vm.x", message="x", object_type="system"))
         self.root = make_user("root", role="SuperUser")
         log.append("vm.start", "an entry", user=self.root)
         chain.seal()
@@ -86,7 +88,7 @@ class World:
             "vms/": self.vm, "templates/": self.template, "hosts/": self.host, "clusters/": self.host.cluster, "data-centers/": self.host.cluster.data_center,
             "storage/": self.domain, "disks/": self.disk, "networks/": self.network, "jobs/": self.job, "users/": self.person, "groups/": self.group,
             "roles/": self.grant.role, "me/tokens/": self.token, "grants/": self.grant, "permissions/": self.vm, "permissions/vm/": self.vm, "metrics/": self.vm, "enrol/": self.host,
-            "me/keys/": self.key, "my/vms/": self.vm, "instance-types/": self.size, "quotas/": self.quota, "quota-holders/": self.holder,
+            "me/keys/": self.key, "my/vms/": self.vm, "instance-types/": self.size, "me/notifications/": self.notice, "quotas/": self.quota, "quota-holders/": self.holder,
             "audit/": self.entry, "sessions/": self.session, "me/factors/": self.passkey, "tokens/": self.token, "providers/": self.provider, "group-mappings/": self.mapping,
         }  # fmt: skip
         path = route.removeprefix("api/v1/")
