@@ -43,7 +43,9 @@ def test_no_input_makes_an_operation_fail_or_answer_otherwise_than_it_says(opera
     _token, text = tokens.create(world.root, "fuzz")
     cases = some.one_of(operation.as_strategy(generation_mode=mode) for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE))
 
-    @hypothesis.settings(max_examples=EXAMPLES, database=None, deadline=None, derandomize=True, suppress_health_check=list(hypothesis.HealthCheck))
+    @hypothesis.settings(
+        max_examples=EXAMPLES, database=None, deadline=None, derandomize=True, suppress_health_check=list(hypothesis.HealthCheck)
+    )
     @hypothesis.given(case=cases, real=some.booleans(), verb=some.sampled_from(VERBS))
     def attempt(case: Any, real: bool, verb: str) -> None:
         if real and "pk" in operation.path:
