@@ -51,6 +51,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "portal.middleware.RefuseNul",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "csp.middleware.CSPMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -166,6 +167,11 @@ CONTENT_SECURITY_POLICY = {
     }
 }
 
+# Bytes of a body that is read into memory, and how many fields and files it may have: files of their own go to disk.
+DATA_UPLOAD_MAX_MEMORY_SIZE = 2 * 2**20
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 2000  # a selection of 1,000 rows with what goes with it
+DATA_UPLOAD_MAX_NUMBER_FILES = 1
+
 FILE_UPLOAD_TEMP_DIR = UPLOAD_DIR  # a large ISO must not fill /tmp
 
 FORM_RENDERER = "django.forms.renderers.TemplatesSetting"  # our own widget templates lie in templates/
@@ -197,7 +203,7 @@ EXPIRY_GRACE_DAYS = env.int("VIREO_EXPIRY_GRACE_DAYS", default=7)
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
+    "formatters": {"line": {"()": "portal.logs.OneLine", "format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["console"], "level": env("VIREO_LOG_LEVEL", default="INFO")},
     "loggers": {"uvicorn.access": {"level": "WARNING"}},
