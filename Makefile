@@ -6,7 +6,7 @@ run: ## install what is missing, then serve http://127.0.0.1:8000 in the foregro
 test: ## install what the tests need, then run all of them
 	@scripts/test.sh
 
-lint: ## ruff, import-linter, mypy, tsc
+lint: ## ruff, import-linter, mypy, bandit, pip-audit, tsc
 	@scripts/lint.sh
 
 bench: ## measure, one line per figure; writes var/bench.json

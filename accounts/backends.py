@@ -9,7 +9,7 @@ from accounts.models import User
 
 
 class LocalBackend(BaseBackend):
-    def authenticate(self, request: HttpRequest | None, username: str = "", password: str = "", **kwargs: Any) -> User | None:
+    def authenticate(self, request: HttpRequest | None, username: str = "", password: str = "", **kwargs: Any) -> User | None:  # nosec B107 # empty fits nobody
         try:
             user = User.objects.get_by_natural_key(username)
         except User.DoesNotExist:

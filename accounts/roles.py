@@ -11,6 +11,7 @@ from accounts.permissions import ALL_PERMISSIONS, effective_until, require
 from accounts.services import _recheck
 from audit import log as audit
 from events.log import record
+from portal.names import valid_name
 
 
 def save_role(actor: User, role: Role, permissions: Iterable[str]) -> Role:
@@ -25,7 +26,7 @@ def save_role(actor: User, role: Role, permissions: Iterable[str]) -> Role:
         raise ValidationError({"permissions": f"There is no permission {min(unknown)[:64]}."})
     if not wanted:
         raise ValidationError({"permissions": "Choose at least one permission."})
-    role.name = role.name.strip()
+    role.name = valid_name(role.name)
     with transaction.atomic():
         have = _locked(role)
         _require_held(actor, wanted - have)

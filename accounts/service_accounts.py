@@ -9,15 +9,16 @@ from accounts.models import Token, User
 from accounts.permissions import require
 from accounts.reach import grants_of_users, require_reach
 from events.log import record
+from portal.names import valid_name
 
 
 def create(actor: User, username: str, full_name: str = "") -> User:
     """Raises ValidationError with the field at fault."""
     require(actor, "user.manage")
-    username = username.strip()
+    username = valid_name(username, "username")
     if User.objects.filter(username__iexact=username).exists():
         raise ValidationError({"username": f"A user named {username} exists already."})
-    account = User(username=username, full_name=full_name, is_service=True)
+    account = User(username=username, full_name=full_name and valid_name(full_name, "full_name"), is_service=True)
     account.set_unusable_password()
     account.full_clean(exclude=["password"])
     account.save()

@@ -12,11 +12,12 @@ from django.utils import timezone
 
 from accounts.models import Grant, Group, ObjectType, Role, User
 from accounts.permissions import effective_until, require
-from accounts.reach import grants_of_users, require_reach
+from accounts.reach import grants_of_group, grants_of_users, require_reach
 from accounts.sessions.services import end_all
 from audit import log as audit
 from events.log import record
 from portal.live import publish_to
+from portal.names import valid_name
 
 
 class LastSuperUser(ValidationError):
@@ -29,10 +30,10 @@ class LastSuperUser(ValidationError):
 def create_user(actor: User, username: str, password: str, *, full_name: str = "", email: str = "") -> User:
     """Raises ValidationError with the field at fault."""
     require(actor, "user.manage")
-    username = username.strip()
+    username = valid_name(username, "username")
     if User.objects.filter(username__iexact=username).exists():
         raise ValidationError({"username": f"A user named {username} exists already."})
-    user = User(username=username, full_name=full_name, email=email)
+    user = User(username=username, full_name=full_name and valid_name(full_name, "full_name"), email=email)
     _check_password(password, user)
     user.set_password(password)
     user.full_clean(exclude=["password"])
@@ -67,7 +68,9 @@ def set_password(actor: User, user: User, password: str) -> None:
 
 
 def set_active(actor: User, user: User, active: bool) -> None:
+    """Nobody shuts out, or lets in again, who holds more than they do."""
     require(actor, "user.manage")
+    require_reach(actor, grants_of_users(User.objects.filter(pk=user.pk)), f"{'activate' if active else 'deactivate'} {user}")
     with transaction.atomic():
         before = audit.stored(user, "is_active")
         user.is_active = active
@@ -89,6 +92,7 @@ def delete_user(actor: User, user: User) -> None:
     require(actor, "user.manage")
     if actor.pk == user.pk:
         raise ValidationError("You cannot remove yourself.")
+    require_reach(actor, grants_of_users(User.objects.filter(pk=user.pk)), f"remove {user}")
     members = [user]
     with transaction.atomic():
         change = audit.Change(audit.snapshot(user, "username", "full_name", "email", "is_active"), {})
@@ -103,6 +107,7 @@ def delete_user(actor: User, user: User) -> None:
 def save_group(actor: User, group: Group, members: list[User]) -> Group:
     """Creates or changes a group. Its members gain and lose what is granted to it, so who has no right to grant that cannot add to it."""
     require(actor, "user.manage")
+    group.name = valid_name(group.name)
     clash = Group.objects.filter(name__iexact=group.name).exclude(pk=group.pk)
     if clash.exists():
         raise ValidationError({"name": f"A group named {group.name} exists already."})
@@ -124,7 +129,9 @@ def save_group(actor: User, group: Group, members: list[User]) -> Group:
 
 
 def delete_group(actor: User, group: Group) -> None:
+    """What was granted to the group goes with it: only for who holds all of it."""
     require(actor, "user.manage")
+    require_reach(actor, grants_of_group(group), f"remove {group}")
     members = list(group.members.all())
     with transaction.atomic():
         change = audit.Change({"name": group.name, "members": _names(members)}, {})

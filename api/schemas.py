@@ -5,7 +5,7 @@ from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 from ninja import Field, Schema
-from pydantic import ConfigDict
+from pydantic import ConfigDict, field_validator
 
 T = TypeVar("T")
 
@@ -24,6 +24,15 @@ class Input(Schema):
     """A body: an unknown field is an error, so that a typo is not silently ignored."""
 
     model_config = ConfigDict(extra="forbid")
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def storable(cls, value: Any) -> Any:
+        """No database of ours stores a NUL, and no name has one."""
+        texts = value if isinstance(value, list) else [value]
+        if any(isinstance(text, str) and "\0" in text for text in texts):
+            raise ValueError("This has a NUL character in it.")
+        return value
 
 
 class Problem(Schema):

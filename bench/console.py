@@ -116,7 +116,7 @@ class _Vireo:
     """Vireo's web process with a database and a Redis of its own."""
 
     def __init__(self, stack: contextlib.ExitStack, flood_port: int, idle_port: int) -> None:
-        self.var = Path(tempfile.mkdtemp(prefix="vireo-bench-", dir="/tmp"))
+        self.var = Path(tempfile.mkdtemp(prefix="vireo-bench-", dir="/tmp"))  # nosec B108 # mkdtemp makes it for us alone
         stack.callback(shutil.rmtree, self.var, True)
         self.port = _free_port()
         kept = {

@@ -38,7 +38,7 @@ def drive() -> None:
     keys = {str(vm.pk): link_of(vm.host) for vm in VM.objects.select_related("host__cluster")}
     print("ready", flush=True)
     for line in sys.stdin:
-        order = random.sample(sorted(keys), len(keys))
+        order = random.sample(sorted(keys), len(keys))  # nosec B311 # which VM, no secret
         if line.strip() == "steady":
             _make(keys, order, "suspend", "paused", RATE)
             _make(keys, order, "resume", "up", RATE)

@@ -82,7 +82,7 @@ class _Bench:
     """Redis, the web process and the watcher with its driver, on a database of their own."""
 
     def __init__(self) -> None:
-        self.var = Path(tempfile.mkdtemp(prefix="vireo-events-", dir="/tmp"))
+        self.var = Path(tempfile.mkdtemp(prefix="vireo-events-", dir="/tmp"))  # nosec B108 # mkdtemp makes it for us alone
         (self.var / "run").mkdir()
         self._environment = {name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "REDIS_URL")}
         self._environment |= {"VIREO_VAR": str(self.var), "DJANGO_SETTINGS_MODULE": "portal.settings", "VIREO_LOG_LEVEL": "ERROR"}

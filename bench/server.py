@@ -17,7 +17,7 @@ class Server:
     """uvicorn alone on a seeded SQLite database; the pages need no Redis to answer."""
 
     def __init__(self, seed: str) -> None:
-        self.var = Path(tempfile.mkdtemp(prefix="vireo-bench-", dir="/tmp"))
+        self.var = Path(tempfile.mkdtemp(prefix="vireo-bench-", dir="/tmp"))  # nosec B108 # mkdtemp makes it for us alone
         self.port = free_port()
         (self.var / "run").mkdir()
         environment = os.environ | {"VIREO_VAR": str(self.var), "DJANGO_SETTINGS_MODULE": "portal.settings", "VIREO_LOG_LEVEL": "ERROR"}

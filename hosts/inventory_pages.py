@@ -15,11 +15,13 @@ from accounts.permissions import anywhere, effective
 from accounts.views.grants import described_grants
 from hosts import inventory
 from hosts.forms import ClusterForm, DataCenterForm
-from hosts.models import Cluster, DataCenter, QuotaMode
+from hosts.models import Cluster, DataCenter, Host, QuotaMode
+from networks.models import Network
 from portal.pages import lists
 from portal.pages.actions import REFUSALS, refuse
 from portal.pages.filtering import FilterField
 from portal.pages.forms import form_page
+from storage.models import StorageDomain
 
 CLUSTERS = lists.ListPage(
     title="Clusters",
@@ -89,8 +91,11 @@ def cluster(request: HttpRequest, pk: UUID) -> HttpResponse:
     context = {
         "shown": shown,
         "permissions": permissions,
-        "hosts": shown.hosts.annotate(running=Count("vms", filter=~Q(vms__status="down"))).defer("capabilities"),
-        "networks": shown.networks.all(),
+        "hosts": Host.objects.visible_to(request.user)
+        .filter(cluster=shown)
+        .annotate(running=Count("vms", filter=~Q(vms__status="down")))
+        .defer("capabilities"),
+        "networks": Network.objects.visible_to(request.user).filter(cluster=shown),
         "vm_count": shown.vms.count(),
         "grants": described_grants(obj=shown) if "grant.view" in permissions else None,
         "obj": shown,
@@ -105,8 +110,8 @@ def data_center(request: HttpRequest, pk: UUID) -> HttpResponse:
     context = {
         "shown": shown,
         "permissions": permissions,
-        "clusters": shown.clusters.annotate(host_count=Count("hosts")),
-        "storage": shown.storage_domains.all(),
+        "clusters": Cluster.objects.visible_to(request.user).filter(data_center=shown).annotate(host_count=Count("hosts")),
+        "storage": StorageDomain.objects.visible_to(request.user).filter(data_center=shown),
         "quotas": _quotas_of(shown) if "quota.view" in permissions else None,
         "modes": QuotaMode.choices,
         "grants": described_grants(obj=shown) if "grant.view" in permissions else None,

@@ -25,6 +25,8 @@ from portal.pages import lists
 from portal.pages.actions import REFUSALS, Entry, answer, entries, refuse
 from portal.pages.filtering import FilterField
 from portal.pages.forms import form_page
+from storage.models import StorageDomain
+from vms.models import VM
 
 LIST = lists.ListPage(
     title="Hosts",
@@ -119,7 +121,7 @@ def host_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
     tab = request.GET.get("tab", "overview")
     tabs = [(name, title) for name, title in TABS if name != "permissions" or "grant.view" in permissions]
     busy = holder_of(host)
-    vms = host.vms.all().order_by("name")
+    vms = host.vms.all()
     context: dict[str, Any] = {
         "host": host,
         "tab": tab if tab in dict(tabs) else "overview",
@@ -133,9 +135,10 @@ def host_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
         "waits_for_enrolment": host.transport == "tls" and host.last_seen_at is None,
     }
     if context["tab"] in ("overview", "vms"):
-        context["vms"] = vms[:500]
+        context["vms"] = VM.objects.visible_to(request.user).filter(host=host).order_by("name")[:500]
     if context["tab"] in ("overview", "storage"):
-        context["storage"] = host.storage_domains.select_related("domain")
+        seen = StorageDomain.objects.visible_to(request.user)
+        context["storage"] = host.storage_domains.filter(domain__in=seen).select_related("domain")
     if context["tab"] == "events":
         context["events"] = Event.objects.filter(object_type="host", object_id=host.pk)[:100]
     if context["tab"] == "permissions":

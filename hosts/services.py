@@ -20,7 +20,7 @@ from jobs.engine import holder_of
 from jobs.models import Job
 from portal.errors import FieldError, NotPossible
 from portal.live import publish
-from portal.names import valid_name
+from portal.names import valid_name, valid_text
 
 EDITABLE = frozenset({"name", "description", "address", "port", "ssh_user", "cluster", "emulation_only"})
 _REACHED_BY = frozenset({"address", "port", "ssh_user"})
@@ -60,6 +60,8 @@ def add(user: User, new: NewHost) -> tuple[Host, Job | None]:
     Raises:
         PermissionDenied, FieldError: name or address taken, or not one.
     """
+    if new.cluster is None:
+        raise FieldError("cluster", "Choose a cluster.")
     require(user, "host.create", new.cluster)
     if new.transport not in HostTransport.values:
         raise FieldError("transport", "Choose how the host is reached.")
@@ -71,7 +73,7 @@ def add(user: User, new: NewHost) -> tuple[Host, Job | None]:
         port=valid_port(new.port, new.transport),
         ssh_user=valid_ssh_user(new.ssh_user) if new.transport == HostTransport.SSH else "",
         test_uri=new.test_uri if new.transport == HostTransport.TEST else "",
-        description=new.description.strip(),
+        description=valid_text(new.description.strip()),
         emulation_only=new.emulation_only,
         status=HostStatus.INSTALLING,
     )
@@ -259,7 +261,7 @@ def _clean(host: Host, changes: Mapping[str, Any]) -> dict[str, Any]:
         "name": valid_name,
         "address": valid_address,
         "ssh_user": valid_ssh_user,
-        "description": str.strip,
+        "description": lambda text: valid_text(text.strip()),
     }
     for name in changes.keys() & checks.keys():
         clean[name] = checks[name](clean[name])

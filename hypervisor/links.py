@@ -219,7 +219,7 @@ class HostLink:
                 self._tell(LinkState.UP, None)
                 return
             with self._changed:
-                self._changed.wait_for(lambda: self.state is LinkState.CLOSED, pause * random.uniform(0.7, 1.0))  # noqa: S311 - jitter
+                self._changed.wait_for(lambda: self.state is LinkState.CLOSED, pause * random.uniform(0.7, 1.0))  # noqa: S311 - jitter  # nosec B311
             pause = min(pause * 2, BACKOFF_MAX)
 
     def _failed(self, error: HypervisorError) -> None:

@@ -53,7 +53,7 @@ default_tls_x509_cert_dir = "/etc/pki/qemu"
 
 # libvirtd looks its default user up even when qemu.conf names another; the machine's own accounts stay as they are.
 ACCOUNTS = {
-    "passwd": "libvirt-qemu:x:64055:64055::/var/lib/libvirt:/usr/sbin/nologin\n",
+    "passwd": "libvirt-qemu:x:64055:64055::/var/lib/libvirt:/usr/sbin/nologin\n",  # nosec B105 # a line of passwd, without one
     "group": "libvirt-qemu:x:64055:\nkvm:x:64056:\n",
 }
 

@@ -20,6 +20,7 @@ from portal.pages import lists
 from portal.pages.actions import REFUSALS, answer, entries, refuse
 from portal.pages.filtering import FilterField
 from portal.pages.forms import form_page
+from vms.models import VM
 
 LIST = lists.ListPage(
     title="Networks",
@@ -78,7 +79,7 @@ def network_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
             lambda name: reverse("networks:action", args=[pk, name]),
             confirm={"remove": f"{network.name} is taken from every host."},
         ),
-        "nics": network.nics.select_related("vm")[:200],
+        "nics": network.nics.filter(vm__in=VM.objects.visible_to(request.user)).select_related("vm")[:200],
         "permissions": permissions,
         "grants": described_grants(obj=network) if "grant.view" in permissions else None,
         "obj": network,

@@ -9,6 +9,12 @@ LONGEST = 255
 LONGEST_TEXT = 4000
 # What neither XML 1.0 nor PostgreSQL takes: control characters, halves of surrogate pairs, and two that are none.
 _UNWRITABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+_UNSEEN = ("Cc", "Cf", "Zl", "Zp")
+
+
+def plain(text: str) -> str:
+    """What a guest or a directory calls something, without the characters that cannot be seen: never refused, only cleaned."""
+    return "".join(character for character in _UNWRITABLE.sub("", text) if unicodedata.category(character) not in _UNSEEN).strip()
 
 
 def valid_name(text: str, field: str = "name") -> str:
@@ -22,7 +28,7 @@ def valid_name(text: str, field: str = "name") -> str:
         raise FieldError(field, "Give a name.")
     if len(text) > LONGEST:
         raise FieldError(field, f"A name has at most {LONGEST} characters.")
-    if _UNWRITABLE.search(text) or any(unicodedata.category(character) in ("Cc", "Cf", "Zl", "Zp") for character in text):
+    if _UNWRITABLE.search(text) or any(unicodedata.category(character) in _UNSEEN for character in text):
         raise FieldError(field, "A name has no line ends and no invisible characters.")
     return text
 

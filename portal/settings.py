@@ -52,6 +52,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "portal.middleware.RefuseNul",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "csp.middleware.CSPMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -169,6 +170,11 @@ CONTENT_SECURITY_POLICY = {
     }
 }
 
+# Bytes of a body that is read into memory, and how many fields and files it may have: files of their own go to disk.
+DATA_UPLOAD_MAX_MEMORY_SIZE = 2 * 2**20
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 2000  # a selection of 1,000 rows with what goes with it
+DATA_UPLOAD_MAX_NUMBER_FILES = 1
+
 FILE_UPLOAD_TEMP_DIR = UPLOAD_DIR  # a large ISO must not fill /tmp
 
 FORM_RENDERER = "django.forms.renderers.TemplatesSetting"  # our own widget templates lie in templates/
@@ -211,7 +217,7 @@ OUTBOUND_ALLOWED = env.list("VIREO_OUTBOUND_ALLOWED", default=[])
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
+    "formatters": {"line": {"()": "portal.logs.OneLine", "format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["console"], "level": env("VIREO_LOG_LEVEL", default="INFO")},
     "loggers": {"uvicorn.access": {"level": "WARNING"}},

@@ -12,6 +12,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from accounts.permissions import anywhere, effective
 from accounts.views.grants import described_grants
+from hosts.models import Host
 from jobs.engine import holder_of
 from portal.pages import lists
 from portal.pages.actions import REFUSALS, answer, entries, refuse
@@ -20,6 +21,7 @@ from portal.pages.forms import form_page
 from storage import can, services
 from storage.forms import DiskForm, DomainForm, IsoForm
 from storage.models import Disk, StorageDomain
+from vms.models import VM
 
 DOMAINS = lists.ListPage(
     title="Storage domains",
@@ -109,8 +111,8 @@ def domain_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
             confirm=confirm,
             quick=("activate", "upload"),
         ),
-        "views": domain.on_hosts.select_related("host"),
-        "disks": domain.disks.all()[:200],
+        "views": domain.on_hosts.filter(host__in=Host.objects.visible_to(request.user)).select_related("host"),
+        "disks": Disk.objects.visible_to(request.user).filter(domain=domain)[:200],
         "permissions": permissions,
         "grants": described_grants(obj=domain) if "grant.view" in permissions else None,
         "obj": domain,
@@ -144,7 +146,7 @@ def disk_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
     context = {
         "disk": disk,
         "entries": entries(known, verdicts, lambda name: reverse("storage:remove-disk", args=[pk]), confirm=confirm),
-        "attachments": disk.attachments.select_related("vm"),
+        "attachments": disk.attachments.filter(vm__in=VM.objects.visible_to(request.user)).select_related("vm"),
         "permissions": permissions,
         "grants": described_grants(obj=disk) if "grant.view" in permissions else None,
         "obj": disk,

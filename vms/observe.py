@@ -22,6 +22,7 @@ from hypervisor.events import DomainEvent
 from hypervisor.guests import AgentInfo
 from jobs.models import Job
 from portal.live import publish
+from portal.names import plain
 from vms import drift, states
 from vms.adopt import adopt
 from vms.models import VM, VmOrigin, VmStatus
@@ -274,9 +275,9 @@ def settle(now: datetime | None = None) -> None:
 
 
 def agent_seen(vm_id: UUID | str, info: AgentInfo) -> None:
-    """What the guest says about itself. The guest is hostile: lengths are bounded here, and pages escape."""
-    addresses = [str(address)[:64] for address in info.addresses][:32]
-    values = {"guest_hostname": info.hostname[:255], "guest_os": info.os[:255], "guest_addresses": addresses}
+    """What the guest says about itself. The guest is hostile: what cannot be seen goes, lengths are bounded here, and pages escape."""
+    addresses = [plain(str(address))[:64] for address in info.addresses][:32]
+    values = {"guest_hostname": plain(info.hostname)[:255], "guest_os": plain(info.os)[:255], "guest_addresses": addresses}
 
     def is_news(vm: VM) -> bool:
         return vm.status in _BOOTING or any(getattr(vm, name) != value for name, value in values.items())

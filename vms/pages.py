@@ -19,7 +19,7 @@ from events.models import Event
 from jobs.engine import holder_of
 from jobs.models import Job, Lock
 from metrics import live
-from portal.errors import NotPossible
+from portal.errors import FieldError, NotPossible
 from portal.forms import add_errors
 from portal.pages import lists
 from portal.pages.actions import REFUSALS, Entry, answer, entries, refuse
@@ -313,7 +313,11 @@ def bulk(request: HttpRequest) -> HttpResponse:
         raise Http404("There is no such action.")
     rows = _rows(request)
     if "all" in request.POST:
-        rows = apply_filter(rows, request.POST["all"], VM_FILTERS)
+        try:
+            rows = apply_filter(rows, request.POST["all"], VM_FILTERS)
+        except FieldError as error:
+            messages.error(request, error.text)
+            return redirect("vms:list")
     else:
         rows = rows.filter(pk__in=[key for key in request.POST.getlist("ids") if _is_uuid(key)][:1000])
     vms = list(rows)

@@ -8,6 +8,7 @@ from accounts import services as people
 from accounts.models import Grant, Group, Role, User
 from accounts.permissions import is_administrator, require
 from portal.errors import FieldError, NotPossible
+from portal.names import plain
 from vms.models import VM
 
 # Role -> what it lets a colleague do, in the words of the page.
@@ -32,7 +33,7 @@ def share(actor: User, vm: VM, role_name: str, who: str) -> Grant:
     if role_name not in ROLES:
         raise FieldError("role", "Choose what they may do.")
     role = Role.objects.get(name=role_name)
-    who = who.strip()
+    who = plain(who)
     if not who:
         raise FieldError("who", "Whom do you share it with? Write a user name, or a group that you are in.")
     user = User.objects.filter(username__iexact=who, is_active=True).first()

@@ -10,6 +10,7 @@ from accounts.directory.person import Person
 from accounts.models import Group, User
 from events.log import record
 from portal.live import publish_to
+from portal.names import plain, valid_name
 
 
 def admit(provider: IdentityProvider, person: Person) -> User:
@@ -26,7 +27,7 @@ def _known(provider: IdentityProvider, person: Person) -> User | None:
 
 
 def _provision(provider: IdentityProvider, person: Person) -> User:
-    user = User(username=person.username.strip(), source=provider, external_id=person.external_id)
+    user = User(username=valid_name(person.username, "username"), source=provider, external_id=person.external_id)
     user.set_unusable_password()
     if User.objects.filter(username__iexact=user.username).exists():
         # Two first sign-ins at once: the other one may have made this very user.
@@ -47,8 +48,8 @@ def _provision(provider: IdentityProvider, person: Person) -> User:
 
 def _refresh(user: User, person: Person) -> None:
     """The name and address as the directory has them now."""
-    now = {"full_name": person.full_name[:255], "email": person.email if len(person.email) <= 254 else ""}
-    renamed = person.username.strip()
+    now = {"full_name": plain(person.full_name)[:255], "email": person.email if len(person.email) <= 254 else ""}
+    renamed = plain(person.username)
     taken = User.objects.filter(username__iexact=renamed).exclude(pk=user.pk).exists()
     if renamed and len(renamed) <= 150 and not taken:
         now["username"] = renamed

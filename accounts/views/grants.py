@@ -153,6 +153,13 @@ def _answer(username: str, obj: Any) -> Answer | None:
     return Answer(user, held, lacking)
 
 
+def _visible(request: HttpRequest, object_type: str, object_id: Any) -> Any:
+    """The object of a grant, which a refusal names: so only one that the user may see. Raises KeyError or DoesNotExist."""
+    if object_type == ObjectType.SYSTEM:
+        return None
+    return objects.model_of(object_type)._default_manager.visible_to(request.user).get(pk=object_id)  # type: ignore[attr-defined]
+
+
 @require_POST
 def give(request: HttpRequest) -> HttpResponse:
     form = GrantForm(request.POST)
@@ -161,7 +168,7 @@ def give(request: HttpRequest) -> HttpResponse:
         return _back(request)
     data = form.cleaned_data
     try:
-        obj = objects.find(data["object_type"], data["object_id"])
+        obj = _visible(request, data["object_type"], data["object_id"])
         services.give(
             request.user, data["role"], data["object_type"], obj, user=data["user"], group=data["group"], expires_at=data["expires_at"]
         )
@@ -177,6 +184,10 @@ def give(request: HttpRequest) -> HttpResponse:
 @require_POST
 def withdraw(request: HttpRequest, pk: str) -> HttpResponse:
     grant = get_object_or_404(Grant.objects.select_related("role", "user", "group"), pk=pk)
+    try:
+        _visible(request, grant.object_type, grant.object_id)
+    except (KeyError, ObjectDoesNotExist):
+        require(request.user, "grant.manage")  # the object is gone, or not theirs to see
     try:
         services.withdraw(request.user, grant)
     except ValidationError as error:

@@ -49,6 +49,8 @@ def parse(text: str) -> list[Term]:
     """Raises FieldError (field "q") for what is too long."""
     if len(text) > LONGEST:
         raise FieldError("q", "The filter is too long.")
+    if "\0" in text:
+        raise FieldError("q", "The filter has a NUL character in it.")
     terms = []
     for sign, field, operator, value, free in _TERM.findall(text):
         word = (value or free).strip('"')
