@@ -11,6 +11,9 @@ from accounts.models import ObjectType, Quota
 from accounts.quotas.shares import shares_of
 from api.schemas import Input, Ref
 
+# What has a page of permissions of its own: everything that a grant can sit on but the system.
+Grantable = Literal[tuple(kind for kind in ObjectType.values if kind != ObjectType.SYSTEM)]  # type: ignore[valid-type]
+
 
 class UserOut(Schema):
     id: UUID

@@ -13,7 +13,7 @@ from accounts.models import Grant, Group, ObjectType, Role, User
 from accounts.permissions import allowed, require
 from accounts.reasons import reasons
 from api.lookup import Paging, filtered, page_of
-from api.people_schemas import GrantIn, GrantOut, GroupOut, PermissionOut, RoleIn, RoleOut, RolePatch, UserOut
+from api.people_schemas import Grantable, GrantIn, GrantOut, GroupOut, PermissionOut, RoleIn, RoleOut, RolePatch, UserOut
 from api.schemas import Page, Problem
 from portal.errors import FieldError
 
@@ -118,7 +118,7 @@ def withdraw(request: HttpRequest, pk: UUID) -> Any:
 
 
 @router.get("/permissions/{object_type}/{uuid:pk}", response={200: list[PermissionOut]} | REFUSED, summary="What may a user do, and why?")
-def explain(request: HttpRequest, object_type: str, pk: UUID, user: str | None = None) -> Any:
+def explain(request: HttpRequest, object_type: Grantable, pk: UUID, user: str | None = None) -> Any:
     """On one object: yours, or another user's with grant.view on it."""
     obj = _object(request.user, object_type, pk)
     asked = request.user

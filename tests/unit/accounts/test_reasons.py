@@ -73,4 +73,4 @@ def test_the_api_says_it_of_oneself_and_of_others_with_grant_view(client):
     assert client.get(url, {"user": "eve"}, **_bearer(root)).json() == mine
     assert client.get(url, {"user": "who"}, **_bearer(root)).status_code == 422
     assert client.get(f"/api/v1/permissions/vm/{make_vm(name='other').pk}", **_bearer(eve)).status_code == 404
-    assert client.get(f"/api/v1/permissions/nonsense/{vm.pk}", **_bearer(root)).status_code == 404
+    assert client.get(f"/api/v1/permissions/nonsense/{vm.pk}", **_bearer(root)).status_code == 422

@@ -49,7 +49,7 @@ def test_no_input_makes_an_operation_fail_or_answer_otherwise_than_it_says(opera
     @hypothesis.given(case=cases, real=some.booleans(), verb=some.sampled_from(VERBS))
     def attempt(case: Any, real: bool, verb: str) -> None:
         if real and "pk" in operation.path:
-            case.path_parameters = {"pk": str(world.key_of(operation.path.lstrip("/"))), "action": verb}
+            case.path_parameters = {"pk": str(world.key_of(operation.path.lstrip("/"))), "action": verb, "object_type": "vm"}
         with transaction.atomic():
             case.call_and_validate(checks=CHECKS, headers={"Authorization": f"Bearer {text}"})
             transaction.set_rollback(True)
