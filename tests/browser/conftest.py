@@ -1,6 +1,7 @@
 """One stack for the session, as `make run` starts it, and browsers that signed in to it."""
 
 import os
+import re
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -69,7 +70,7 @@ def open_page(blank_page: Callable[..., Page], stack: Stack) -> Callable[..., Pa
         page.get_by_label("User name").fill(username)
         page.get_by_label("Password").fill(password)
         page.get_by_role("button", name="Sign in").click()
-        page.get_by_role("heading", name="Dashboard").wait_for()
+        page.get_by_role("heading", name=re.compile("^(Dashboard|My machines)$")).wait_for()
         return page
 
     return sign_in
