@@ -12,13 +12,18 @@ if TYPE_CHECKING:
     from accounts.models import User
 
 
+def in_force() -> Q:
+    """A filter for the grants that have not ended."""
+    return Q(expires_at=None) | Q(expires_at__gt=timezone.now())
+
+
 def grants_in_force(user: "User") -> "QuerySet[Any]":
     """The grants, own or through a group, that have not ended."""
     from accounts.models import Grant, Group
 
     # A subquery, not a join: no grant comes twice, and both sides of the OR have an index.
     groups = Group.members.through.objects.filter(user=user).values("group")
-    return Grant.objects.filter(Q(user=user) | Q(group__in=groups)).filter(Q(expires_at=None) | Q(expires_at__gt=timezone.now()))
+    return Grant.objects.filter(Q(user=user) | Q(group__in=groups)).filter(in_force())
 
 
 def next_end(user: "User") -> "datetime | None":

@@ -9,7 +9,7 @@ class Figure:
 
     Args:
         name: as the issue that asked for it names it.
-        unit: "ms", "bytes", "MiB", or "ratio".
+        unit: "ms", "s", "bytes", "MiB", "ratio" or "clicks".
         peer: what it was measured against in the same run, or the limit it is held to.
     """
 

@@ -14,13 +14,14 @@ from tests.waiting import until
 
 
 class Server:
-    """uvicorn alone on a seeded SQLite database; the pages need no Redis to answer."""
+    """The web process of the Procfile alone, on a seeded SQLite database, and a Redis."""
 
     def __init__(self, seed: str) -> None:
         self.var = Path(tempfile.mkdtemp(prefix="vireo-bench-", dir="/tmp"))  # nosec B108 # mkdtemp makes it for us alone
         self.port = free_port()
         (self.var / "run").mkdir()
         environment = os.environ | {"VIREO_VAR": str(self.var), "DJANGO_SETTINGS_MODULE": "portal.settings", "VIREO_LOG_LEVEL": "ERROR"}
+        environment |= {"VIREO_PORT": str(self.port), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
         for name in ("DATABASE_URL", "REDIS_URL"):
             environment.pop(name, None)
         socket = str(self.var / "run" / "redis.sock")
@@ -28,21 +29,8 @@ class Server:
         subprocess.run([sys.executable, "manage.py", "migrate", "-v0"], cwd=ROOT, env=environment, check=True)
         self.environment = environment
         self.printed = self.shell(seed).split()
-        command = [
-            "uvicorn",
-            "portal.asgi:application",
-            "--port",
-            str(self.port),
-            "--loop",
-            "uvloop",
-            "--http",
-            "httptools",
-            "--log-level",
-            "error",
-            "--timeout-keep-alive",
-            "120",
-        ]
-        self.process = subprocess.Popen([sys.executable, "-m", *command], cwd=ROOT, env=environment)
+        web = next(line for line in (ROOT / "Procfile").read_text().splitlines() if line.startswith("web:")).removeprefix("web:")
+        self.process = subprocess.Popen(["bash", "-c", f"exec {web} --timeout-keep-alive 120"], cwd=ROOT, env=environment)
         self.connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         until(self._answers, 30, "the server to answer")
 

@@ -13,6 +13,7 @@ import logging
 from typing import Any
 from uuid import UUID
 
+from channels.consumer import get_handler_name
 from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncWebsocketConsumer
 from redis.exceptions import RedisError
@@ -20,11 +21,11 @@ from redis.exceptions import RedisError
 from accounts.endings import ended
 from accounts.looking_middleware import viewed_in
 from accounts.models import User
-from accounts.objects import MODEL_OF, model_of
+from accounts.objects import MODEL_OF
 from accounts.sessions import services as sessions
-from jobs.visible import visible_jobs
 from metrics.live import watch
 from portal.live import group_of
+from portal.sight import sees
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +60,11 @@ class LiveConsumer(AsyncWebsocketConsumer):
             asyncio.create_task(self._keep_watching()),
             asyncio.create_task(self._follow_ends()),
         ]
+
+    async def dispatch(self, message: dict[str, Any]) -> None:
+        """Channels' own, less its visit to the database's thread for each message of each page: whatever asks the database
+        looks after its connections itself."""
+        await getattr(self, get_handler_name(message))(message)
 
     async def disconnect(self, code: int) -> None:
         for task in self.tasks:
@@ -122,12 +128,12 @@ class LiveConsumer(AsyncWebsocketConsumer):
         return bool(object_type) and await self._sees(object_type, object_id)
 
     async def _sees(self, object_type: str, object_id: str) -> bool:
-        """Remembered until the user's grants change, or the object does: one query per object and page."""
+        """Remembered until the user's grants change, or the object does: and asked for with the other pages."""
         key = (object_type, object_id)
         if key not in self.seen:
             if len(self.seen) > 20_000:
                 self.seen.clear()
-            self.seen[key] = await _visible(self.user, object_type, object_id)
+            self.seen[key] = await sees(self.user, object_type, object_id)
         return self.seen[key]
 
     async def live_recheck(self, message: dict[str, Any]) -> None:
@@ -242,15 +248,6 @@ def _object_of(topic: str) -> tuple[str, str]:
 def _group_topic(topic: str) -> str:
     """An object's changes come in its type's group; numbers have a group each."""
     return topic if topic.startswith("metrics:") else topic.split(":")[0]
-
-
-@database_sync_to_async
-def _visible(user: User, object_type: str, object_id: str) -> bool:
-    if object_type == "job":
-        return visible_jobs(user).filter(pk=object_id).exists()
-    if object_type == "event":
-        return True  # carries ids alone; the page decides what it shows
-    return model_of(object_type)._default_manager.visible_to(user).filter(pk=object_id).exists()  # type: ignore[attr-defined]
 
 
 @database_sync_to_async

@@ -1,6 +1,7 @@
 """One stack for the session, as `make run` starts it, and browsers that signed in to it."""
 
 import os
+import re
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -8,7 +9,14 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.stack import ADMIN_PASSWORD, Stack, free_subnet
 
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run"]
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
 DESKTOP, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
 
 
@@ -33,25 +41,36 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def open_page(browser: Browser, stack: Stack) -> Iterator[Callable[..., Page]]:
-    """Opens a browser of its own, signed in; fails the test for any script error or violation of the content policy."""
+def blank_page(browser: Browser) -> Iterator[Callable[..., Page]]:
+    """Opens a browser of its own; fails the test for any script error or violation of the content policy."""
     contexts, problems = [], []
 
-    def sign_in(username: str = "admin", password: str = ADMIN_PASSWORD, phone: bool = False, dark: bool = False) -> Page:
+    def open_one(phone: bool = False, dark: bool = False) -> Page:
         context = browser.new_context(viewport=PHONE if phone else DESKTOP, color_scheme="dark" if dark else "light", has_touch=phone)
         context.set_default_timeout(30_000)
         contexts.append(context)
         page = context.new_page()
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.on("console", lambda message: problems.append(message.text) if "Content Security Policy" in message.text else None)
+        return page
+
+    yield open_one
+    for context in contexts:
+        context.close()
+    assert not problems, problems
+
+
+@pytest.fixture
+def open_page(blank_page: Callable[..., Page], stack: Stack) -> Callable[..., Page]:
+    """Opens a browser of its own, signed in."""
+
+    def sign_in(username: str = "admin", password: str = ADMIN_PASSWORD, phone: bool = False, dark: bool = False) -> Page:
+        page = blank_page(phone=phone, dark=dark)
         page.goto(f"{stack.url}/sign-in/")
         page.get_by_label("User name").fill(username)
         page.get_by_label("Password").fill(password)
         page.get_by_role("button", name="Sign in").click()
-        page.get_by_role("heading", name="Dashboard").wait_for()
+        page.get_by_role("heading", name=re.compile("^(Dashboard|My machines)$")).wait_for()
         return page
 
-    yield sign_in
-    for context in contexts:
-        context.close()
-    assert not problems, problems
+    return sign_in
