@@ -124,6 +124,7 @@ class ObjectType(models.TextChoices):
     TEMPLATE = "template"
     VM = "vm", "VM"
     DISK = "disk"
+    POOL = "pool"
 
 
 class Grant(models.Model):

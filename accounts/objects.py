@@ -18,6 +18,7 @@ MODEL_OF: dict[str, str] = {
     ObjectType.TEMPLATE: "vms.Template",
     ObjectType.VM: "vms.VM",
     ObjectType.DISK: "storage.Disk",
+    ObjectType.POOL: "vms.Pool",
 }
 
 

@@ -18,6 +18,7 @@ from accounts.models import Grant, User
 PERMISSIONS: dict[str, tuple[str, ...]] = {
     "vm": ("view", "create", "edit", "delete", "start", "stop", "reboot", "pause", "console", "adopt"),
     "template": ("view", "use", "create", "edit", "delete"),
+    "pool": ("view", "use", "create", "edit", "delete"),
     "disk": ("view", "create", "attach", "edit", "delete"),
     "network": ("view", "use", "create", "edit", "delete"),
     "storage_domain": ("view", "use", "create", "edit", "delete"),
@@ -48,14 +49,14 @@ PREDEFINED_ROLES: dict[str, tuple[str, frozenset[str]]] = {
     "DataCenterAdmin": (
         "Everything inside a data center.",
         frozenset(
-            _of("vm", "template", "disk", "network", "storage_domain", "host", "cluster", "quota", "grant")
+            _of("vm", "template", "pool", "disk", "network", "storage_domain", "host", "cluster", "quota", "grant")
             | {"data_center.view", "data_center.edit"}
         ),
     ),
     "ClusterAdmin": (
         "Everything inside a cluster.",
         frozenset(
-            _of("vm", "network", "host", "grant")
+            _of("vm", "pool", "network", "host", "grant")
             | {"cluster.view", "cluster.edit"}
             | _INVENTORY_VIEW
             | {"template.use", "storage_domain.use", "disk.create", "disk.attach"}
@@ -98,6 +99,7 @@ PREDEFINED_ROLES: dict[str, tuple[str, frozenset[str]]] = {
             }
         ),
     ),
+    "VmPoolUser": ("Takes machines of a pool and gives them back.", frozenset({"pool.view", "pool.use"})),
     "TemplateUser": ("Creates VMs from a template.", frozenset({"template.view", "template.use"})),
 }
 

@@ -36,6 +36,7 @@ SECTIONS: tuple[tuple[str, tuple[Place, ...]], ...] = (
         (
             Place("vms:list", "Virtual machines", "device-desktop", "vm.view", "vms"),
             Place("vms:templates", "Templates", "template", "template.view", "templates"),
+            Place("vms:pools", "Pools", "devices", "pool.edit", "pools"),
             Place("vms:sizes", "Instance types", "adjustments", "template.edit"),
         ),
     ),

@@ -125,6 +125,7 @@ CELERY_BEAT_SCHEDULE = {
     "jobs-sweep": {"task": "jobs.sweep", "schedule": timedelta(seconds=10)},
     "metrics-rollup": {"task": "metrics.rollup", "schedule": timedelta(minutes=5)},
     "vm-expiry": {"task": "vms.expiry", "schedule": timedelta(minutes=1)},
+    "pools": {"task": "vms.pools", "schedule": timedelta(seconds=15), "options": {"expires": 15}},
     "sessions": {"task": "accounts.sessions", "schedule": timedelta(minutes=5)},
     "notify": {"task": "events.notify", "schedule": timedelta(seconds=5), "options": {"expires": 5}},
     "retention": {"task": "events.retention", "schedule": timedelta(hours=1)},

@@ -108,6 +108,11 @@ class VM(Entity, Hardware):
     drift = models.JSONField(default=list, blank=True)
     # A machine that is lent for a time: see vms.expiry.
     expires_at = models.DateTimeField(null=True, blank=True)
+    # A machine of a pool, and who has it; `to_reset`: it is cleared away, and nobody can take it.
+    pool = models.ForeignKey("vms.Pool", null=True, blank=True, on_delete=models.SET_NULL, related_name="machines")
+    taken_by = models.ForeignKey("accounts.User", null=True, blank=True, on_delete=models.SET_NULL, related_name="taken_machines")
+    taken_at = models.DateTimeField(null=True, blank=True)
+    to_reset = models.BooleanField(default=False, editable=False)
     expiry_noticed_for = models.DateTimeField(null=True, blank=True, editable=False, help_text="the date that its notice was given for")
     objects = VisibleManager()
 
@@ -177,3 +182,6 @@ class ConsoleTicket(models.Model):
     view_only = models.BooleanField(default=False)
     take_over = models.BooleanField(default=False)
     expires_at = models.DateTimeField()
+
+
+from vms.pools.models import Pool  # noqa: E402, F401  a model of this app in a module of its own

@@ -4,10 +4,16 @@ from celery import shared_task
 
 from vms import expiry
 from vms.consoles.thumbnails import refresh
+from vms.pools import sweep as pools
 
-__all__ = ["refresh", "sweep_expired"]
+__all__ = ["keep_pools", "refresh", "sweep_expired"]
 
 
 @shared_task(name="vms.expiry")
 def sweep_expired() -> None:
     expiry.sweep()
+
+
+@shared_task(name="vms.pools")
+def keep_pools() -> None:
+    pools.sweep()

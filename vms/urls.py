@@ -2,6 +2,7 @@ from django.urls import include, path
 
 from portal.selfservice import machine
 from vms import pages, size_pages, template_pages
+from vms.pools import pages as pools
 
 app_name = "vms"
 urlpatterns = [
@@ -17,6 +18,13 @@ urlpatterns = [
     path("vms/<uuid:pk>/drift/", pages.drift, name="drift"),
     path("vms/<uuid:pk>/action/<str:name>/", pages.action, name="action"),
     path("vms/<uuid:vm_id>/", include("vms.consoles.urls")),
+    path("vms/<uuid:pk>/give-back/", pools.give_back, name="give-back"),
+    path("pools/", pools.pool_list, name="pools"),
+    path("pools/new/", pools.new_pool, name="new-pool"),
+    path("pools/<uuid:pk>/", pools.pool, name="pool"),
+    path("pools/<uuid:pk>/edit/", pools.edit_pool, name="edit-pool"),
+    path("pools/<uuid:pk>/remove/", pools.remove_pool, name="remove-pool"),
+    path("pools/<uuid:pk>/take/", pools.take, name="take"),
     path("templates/", template_pages.template_list, name="templates"),
     path("templates/<uuid:pk>/", template_pages.template_detail, name="template"),
     path("templates/<uuid:pk>/remove/", template_pages.remove, name="remove-template"),

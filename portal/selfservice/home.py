@@ -12,6 +12,8 @@ from portal.pages.actions import Entry
 from vms import expiry
 from vms.models import VM, Template
 from vms.pages import VM_FILTERS, prepared
+from vms.pools.models import Pool
+from vms.pools.services import free_machines, why_not_take
 
 LIST = lists.ListPage(
     title="My machines",
@@ -41,8 +43,18 @@ def machines(request: HttpRequest) -> HttpResponse:
         prepare=lambda vms: cards(request, vms),
         may_create="vm.create" in may,
         may_start_now="vm.create" in may and templates.exists(),
+        pools=usable_pools(request),
         held_quotas=held_by(request.user),  # type: ignore[arg-type]
     )
+
+
+def usable_pools(request: HttpRequest) -> list[Pool]:
+    """The pools that the user may take of, each with why not now and how many are free."""
+    found = list(Pool.objects.visible_to(request.user, "pool.use").select_related("template").order_by("name"))
+    for pool in found:
+        pool.why_not = why_not_take(request.user, pool)  # type: ignore[attr-defined, arg-type]
+        pool.free = free_machines(pool).count()  # type: ignore[attr-defined]
+    return found
 
 
 def _own(request: HttpRequest) -> QuerySet:

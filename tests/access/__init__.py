@@ -26,7 +26,7 @@ from jobs.models import Job
 from portal.routing import websocket_urlpatterns
 from tests.build import attach, make_disk, make_host, make_network, make_nic, make_storage, make_template, make_user, make_vm
 from vms.can import ACTIONS as VM_ACTIONS
-from vms.models import InstanceType
+from vms.models import InstanceType, Pool
 
 TABLE = Path(__file__).parent / "table.tsv"
 SIGNED_OUT, NOBODY, ONE_VM = "signed out", "no grant", "UserRole on the VM alone"
@@ -67,6 +67,7 @@ class World:
         self.passkey = self.person.passkeys.create(name="p", credential_id="x", public_key=b"")
         self.quota = Quota.objects.create(name="a quota", data_center=self.host.cluster.data_center)
         self.holder = QuotaHolder.objects.create(quota=self.quota, user=self.person)
+        self.pool = Pool.objects.create(name="a pool", cluster=self.host.cluster, template=self.template)
         self.notice = Notification.objects.create(user=self.person, event=Event.objects.create(kind="vm.x", message="x", object_type="system"))
         self.root = make_user("root", role="SuperUser")
         log.append("vm.start", "an entry", user=self.root)
@@ -88,7 +89,7 @@ class World:
             "vms/": self.vm, "templates/": self.template, "hosts/": self.host, "clusters/": self.host.cluster, "data-centers/": self.host.cluster.data_center,
             "storage/": self.domain, "disks/": self.disk, "networks/": self.network, "jobs/": self.job, "users/": self.person, "groups/": self.group,
             "roles/": self.grant.role, "me/tokens/": self.token, "grants/": self.grant, "permissions/": self.vm, "permissions/vm/": self.vm, "metrics/": self.vm, "enrol/": self.host,
-            "me/keys/": self.key, "my/vms/": self.vm, "instance-types/": self.size, "me/notifications/": self.notice, "quotas/": self.quota, "quota-holders/": self.holder,
+            "me/keys/": self.key, "my/vms/": self.vm, "instance-types/": self.size, "me/notifications/": self.notice, "pools/": self.pool, "quotas/": self.quota, "quota-holders/": self.holder,
             "audit/": self.entry, "sessions/": self.session, "me/factors/": self.passkey, "tokens/": self.token, "providers/": self.provider, "group-mappings/": self.mapping,
         }  # fmt: skip
         path = route.removeprefix("api/v1/")
