@@ -40,7 +40,11 @@ class Machine:
                 stdout=log,
                 stderr=log,
             )
-        until(self._has_booted, 60, "the machine to boot", every=0.2)
+        try:
+            until(self._has_booted, 60, "the machine to boot", every=0.2)
+        except BaseException:
+            self.stop()  # nobody else knows of it yet
+            raise
 
     def _has_booted(self) -> bool:
         assert self.process.poll() is None, (self.root.parent / "machine.log").read_text(errors="replace")
