@@ -3,7 +3,7 @@
 import time
 from typing import Any
 
-from django.contrib.auth import login
+from django.contrib.auth import login, logout
 from django.http import HttpRequest
 from django.utils.crypto import constant_time_compare
 
@@ -38,7 +38,7 @@ def pending_user(request: HttpRequest) -> User | None:
 
 
 def complete(request: HttpRequest, user: Any, by: str = "") -> None:
-    """Signs in under a new session key. `by`: which second factor, for the log."""
-    request.session.pop(PENDING, None)
+    """Signs in under a new session: nothing that somebody put into the one before comes along. `by`: which second factor, for the log."""
+    logout(request)
     login(request, user)
     record("session.opened", f"{user} signed in{by}", obj=user, user=user, request=request)

@@ -169,7 +169,8 @@ class LiveConsumer(AsyncWebsocketConsumer):
         elif not await self._sees(object_type, object_id):
             self.seen.pop((object_type, object_id), None)  # it may become visible with a later grant or a later row
             return
-        self._put({"op": "change", **{name: message[name] for name in ("object_type", "id", "change", "rev", "facts")}})
+        facts = {} if message["change"] == "removed" else message["facts"]  # nobody can ask any more who might see it
+        self._put({"op": "change", "facts": facts, **{name: message[name] for name in ("object_type", "id", "change", "rev")}})
 
     async def live_notice(self, message: dict[str, Any]) -> None:
         """A notification of this user's own; not for who looks as them."""
