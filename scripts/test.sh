@@ -13,9 +13,12 @@ postgres_bin=$(ls -d /usr/lib/postgresql/*/bin | sort -V | tail -1)
 postgres_port=$(python -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
 as_postgres() { if [ "$(id -u)" = 0 ]; then runuser -u postgres -- "$@"; else "$@"; fi; }
 [ "$(id -u)" = 0 ] && chown postgres "$postgres_dir"
+beside=$(mktemp -d /tmp/vireo-unit-XXXXXX)
+on_postgres=
 stop() {
+  if [ -n "$on_postgres" ]; then kill "$on_postgres" 2>/dev/null || true; wait "$on_postgres" || true; fi
   as_postgres "$postgres_bin/pg_ctl" -D "$postgres_dir/data" -m immediate -s stop || true
-  rm -rf "$postgres_dir"
+  rm -rf "$postgres_dir" "$beside"
 }
 trap stop EXIT
 cd /tmp
@@ -26,8 +29,14 @@ cd - >/dev/null
 export VIREO_TEST_POSTGRES="postgres://vireo@127.0.0.1:$postgres_port/postgres"
 
 status=0
-echo "== unit tests on SQLite";     python -m pytest tests/unit || status=1
-echo "== unit tests on PostgreSQL"; DATABASE_URL="$VIREO_TEST_POSTGRES" python -m pytest tests/unit || status=1
+echo "== unit tests on SQLite, beside them on PostgreSQL"
+VIREO_VAR="$beside" DATABASE_URL="$VIREO_TEST_POSTGRES" python -m pytest -p no:cacheprovider tests/unit >"$beside/pytest.log" 2>&1 &
+on_postgres=$!
+python -m pytest tests/unit || status=1
+echo "== unit tests on PostgreSQL"
+wait "$on_postgres" || status=1
+on_postgres=
+cat "$beside/pytest.log"
 echo "== real hosts";               python -m pytest tests/lab || status=1
 echo "== real browser";             python -m pytest tests/browser || status=1
 echo "== real browser, PostgreSQL"
