@@ -7,6 +7,7 @@ from accounts import looking
 from accounts.models import Group, Role, RolePermission, User
 from accounts.permissions import ALL_PERMISSIONS, grant
 from events.models import Event
+from events.notify.services import save_choice
 from jobs.models import Job
 from tests.build import make_host, make_user, make_vm
 from tests.sockets import Browser
@@ -50,6 +51,13 @@ def helpdesk(client):
 
 def look(client, user):
     return client.post(f"/users/{user.pk}/look/", follow=True)
+
+
+def test_the_secret_of_anothers_webhook_stays_theirs(client, admin, anna):
+    secret = save_choice(anna, {}, "https://hooks.example.org/token").webhook_secret
+    look(client, anna)
+    answer = client.get("/me/notifications/settings/")
+    assert answer.status_code == 403 and secret not in answer.content.decode() and "hooks.example.org" not in answer.content.decode()
 
 
 def test_the_portal_is_shown_as_the_other_sees_it_and_marked(client, admin, anna):
