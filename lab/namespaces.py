@@ -72,6 +72,15 @@ def is_stopped(pid: int) -> bool:
     return _stat(pid)[1] == "T"
 
 
+def wait_until_stopped(pid: int, seconds: float = 10) -> None:
+    """A signal is only sent when kill() returns: a busy process takes it later. Raises LabError."""
+    deadline = time.monotonic() + seconds
+    while not is_stopped(pid):
+        if time.monotonic() > deadline:
+            raise LabError(f"Process {pid} did not stop")
+        time.sleep(0.005)
+
+
 def _stat(pid: int) -> tuple[str, str]:
     """Name and state letter of a process; empty when there is none."""
     try:

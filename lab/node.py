@@ -276,6 +276,7 @@ class Node:
         if not pid:
             raise LabError(f"{self.name}: no libvirtd runs")
         os.kill(pid, signal.SIGSTOP)
+        namespaces.wait_until_stopped(pid)
 
     def kill(self) -> None:
         """As if the power went: every process of the host, its guests too."""

@@ -12,11 +12,18 @@ from tests.stack import free_port
 
 
 class Mailbox:
-    """Args: refuses: the answer to a mail's data instead of taking it, e.g. "451 try later"."""
+    """`refuses` and `refuses_recipient`: what it answers instead of taking a mail, e.g. "451 try later"."""
 
     def __init__(self) -> None:
         self.mails: list[EmailMessage] = []
         self.refuses = ""
+        self.refuses_recipient = ""
+
+    async def handle_RCPT(self, server: Any, session: Any, envelope: Any, address: str, options: list[str]) -> str:
+        if self.refuses_recipient:
+            return self.refuses_recipient
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
 
     async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
         if self.refuses:

@@ -1,13 +1,17 @@
 """From an event to those who chose to be told, if they may see it."""
 
-from django.db import transaction
+import logging
+
+from django.db import OperationalError, transaction
 
 from accounts.models import User
 from events.models import Event
-from events.notify.models import Channel, Delivery, Notification, NotificationChoice
+from events.notify.models import DEFAULT_CHANNELS, Channel, Delivery, Notification, NotificationChoice
 from events.notify.topics import topics_of
 from events.visible import visible_events
 from portal.live import publish_to
+
+log = logging.getLogger(__name__)
 
 BATCH = 100
 
@@ -23,11 +27,29 @@ def fan_out() -> int:
 def _batch() -> int:
     with transaction.atomic():
         waiting = list(Event.objects.select_for_update(skip_locked=True, of=("self",)).filter(to_tell=True).order_by("pk")[:BATCH])
-        choices = list(NotificationChoice.objects.filter(user__is_active=True).select_related("user")) if waiting else []
+        choices = _choices() if any(topics_of(event) for event in waiting) else []
         for event in waiting:
-            _tell(event, choices)
+            _tell_or_log(event, choices)
         Event.objects.filter(pk__in=[event.pk for event in waiting]).update(to_tell=False)
     return len(waiting)
+
+
+def _choices() -> list[NotificationChoice]:
+    """What each active person wants, chosen or by default."""
+    chosen = list(NotificationChoice.objects.filter(user__is_active=True).select_related("user"))
+    others = User.objects.filter(is_active=True, is_service=False, notification_choice=None)
+    return chosen + [NotificationChoice(user=user, channels=DEFAULT_CHANNELS) for user in others]
+
+
+def _tell_or_log(event: Event, choices: list[NotificationChoice]) -> None:
+    """One event that cannot be told does not hold up those behind it for ever."""
+    try:
+        with transaction.atomic():
+            _tell(event, choices)
+    except OperationalError:
+        raise  # the database is away or busy: the whole batch comes again
+    except Exception:
+        log.exception("nobody could be told of event %s", event.pk)
 
 
 def _tell(event: Event, choices: list[NotificationChoice]) -> None:

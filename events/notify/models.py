@@ -14,6 +14,10 @@ class Channel(models.TextChoices):
     WEBHOOK = "webhook", "Webhook"
 
 
+# Until a user chooses: failed jobs, the end of machines and what concerns the account, on the page.
+DEFAULT_CHANNELS = {"job": [Channel.PAGE.value], "expiry": [Channel.PAGE.value], "account": [Channel.PAGE.value]}
+
+
 class NotificationChoice(models.Model):
     """What a user wants to be told, and where. `channels`: topic key -> channels; see events.notify.topics."""
 

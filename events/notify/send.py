@@ -10,6 +10,7 @@ from datetime import timedelta
 from django.conf import settings
 from django.core.mail import EmailMessage
 from django.core.mail.message import BadHeaderError
+from django.db import DatabaseError
 from django.db.models import F
 from django.utils import timezone
 
@@ -52,6 +53,12 @@ def _claimed_and_sent(pk: object) -> bool:
     except NotSent as error:
         _later(delivery, error)
         return False
+    except DatabaseError:
+        raise  # its claim lapses, and it is tried again
+    except Exception:
+        log.exception("a %s to %s could not be sent", delivery.channel, delivery.user_id)
+        _later(delivery, NotSent("It failed for a reason that the server's log tells."))
+        return False
     Delivery.objects.filter(pk=pk).update(status=DeliveryStatus.SENT, error="")
     return True
 
@@ -91,8 +98,12 @@ def send_mail(user: User, subject: str, text: str, message_id: str) -> None:
     message = EmailMessage(f"[Vireo] {line}", text, settings.DEFAULT_FROM_EMAIL, [user.email], headers={"Message-ID": message_id})
     try:
         message.send()
-    except (smtplib.SMTPRecipientsRefused, BadHeaderError):
-        raise NotSent("The mail server refuses your mail address.", final=True) from None
+    except BadHeaderError:
+        raise NotSent("Your mail address is none that mail can be sent to.", final=True) from None
+    except smtplib.SMTPRecipientsRefused as error:
+        code = next(iter(error.recipients.values()))[0]
+        # RFC 5321: 4yz is "not now", as greylisting says to every first try.
+        raise NotSent(f"The mail server refuses your mail address ({code}).", final=code >= 500) from None
     except (smtplib.SMTPException, OSError) as error:
         raise NotSent(f"The mail server did not take it ({type(error).__name__}).") from None
 

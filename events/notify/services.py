@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from accounts.models import User
 from events.log import record
-from events.notify.models import Channel, Notification, NotificationChoice
+from events.notify.models import DEFAULT_CHANNELS, Channel, Notification, NotificationChoice
 from events.notify.send import NotSent, call_webhook, send_mail
 from events.notify.topics import BY_KEY
 from portal import outbound
@@ -15,9 +15,8 @@ from portal.errors import FieldError, NotPossible
 
 
 def choice_of(user: User) -> NotificationChoice:
-    """What the user chose; until then: failed jobs, the end of machines and what concerns the account, on the page."""
-    found = NotificationChoice.objects.filter(user=user).first()
-    return found or NotificationChoice(user=user, channels={"job": ["page"], "expiry": ["page"], "account": ["page"]})
+    """What the user chose, or an unsaved row of DEFAULT_CHANNELS."""
+    return NotificationChoice.objects.filter(user=user).first() or NotificationChoice(user=user, channels=DEFAULT_CHANNELS)
 
 
 def save_choice(user: User, channels: Mapping[str, list[str]], webhook_url: str) -> NotificationChoice:

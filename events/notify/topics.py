@@ -37,10 +37,11 @@ TOPICS: tuple[Topic, ...] = (
     Topic("quota", "A quota is nearly used or exceeded", _trouble_with("quota")),
     Topic(
         "account",
-        "My account: sign-ins, tokens, keys, factors, password",
-        _kinds("session.opened", "token.", "second_factor.", "user.password_set", "user.key_", "user.look_"),
+        "My account: tokens, keys, factors, password",
+        _kinds("token.", "second_factor.", "user.password_set", "user.key_", "user.look_"),
         lambda event, user: user.pk in (event.object_id, event.user_id),
     ),
+    Topic("signin", "Every sign-in to my account", _kinds("session.opened"), lambda event, user: event.user_id == user.pk),
     Topic("grant", "What I may do changed", _kinds("grant.", "group.joined", "group.left")),
     Topic("everything", "Every warning and error that I may see", lambda event: event.severity in _TROUBLE),
 )

@@ -11,6 +11,7 @@ from django.utils import timezone
 from accounts.permissions import grant
 from events.log import record
 from events.models import Event
+from events.notify import fan_out as fan_out_module
 from events.notify import send, services
 from events.notify.fan_out import fan_out
 from events.notify.models import Delivery, DeliveryStatus, Notification, NotificationChoice
@@ -85,12 +86,73 @@ def test_nobody_is_told_of_what_they_may_not_see(vm, eve):
 def test_of_jobs_and_accounts_each_hears_of_their_own(eve):
     other = make_user("other", role="SuperUser")
     for user in (eve, other):
-        services.save_choice(user, {"job": ["page"], "account": ["page"]}, "")
+        services.save_choice(user, {"job": ["page"], "signin": ["page"]}, "")
     record("job.failed", "Create web failed", severity="error", user=eve)
     record("session.opened", "eve signed in", obj=eve, user=eve)
     fan_out()
     assert {row.user for row in Notification.objects.all()} == {eve}
-    assert Notification.objects.count() == 2 + Notification.objects.filter(event__kind="user.notifications_set").count()
+    assert Notification.objects.count() == 2
+
+
+def test_who_chose_nothing_is_told_what_the_settings_page_shows_as_chosen(client, vm, eve):
+    shown = services.choice_of(eve).channels
+    record("job.failed", "Create web failed", severity="error", user=eve)
+    record("vm.expires_soon", "web-01 ends tomorrow", obj=vm, severity="warning")
+    record("token.made", "a token was made", obj=eve, user=eve)
+    trouble(vm)  # "vm" is not among them
+    fan_out()
+    assert set(shown) == {"job", "expiry", "account"}
+    told = Notification.objects.filter(user=eve).values_list("event__kind", flat=True)
+    assert sorted(told) == ["job.failed", "token.made", "vm.expires_soon"]
+
+
+def test_a_service_account_is_told_nothing_by_default(vm):
+    make_user("robot", role="SuperUser", is_service=True)
+    record("vm.expires_soon", "web-01 ends tomorrow", obj=vm, severity="warning")
+    fan_out()
+    assert not Notification.objects.filter(user__username="robot").exists()
+
+
+def test_an_event_that_cannot_be_told_holds_up_no_other(vm, eve, monkeypatch):
+    services.save_choice(eve, {"vm": ["page"]}, "")
+    broken, fine = trouble(vm, "broken"), trouble(vm, "fine")
+    real = fan_out_module.may_be_told
+
+    def fails_on_one(user, event):
+        if event.pk == broken.pk:
+            raise ValueError("a row that nobody foresaw")
+        return real(user, event)
+
+    monkeypatch.setattr(fan_out_module, "may_be_told", fails_on_one)
+    fan_out()
+    assert [row.event for row in Notification.objects.all()] == [fine]
+    assert not Event.objects.filter(to_tell=True).exists()
+
+
+def test_a_delivery_that_cannot_be_sent_holds_up_no_other(vm, eve, mailbox, monkeypatch):
+    services.save_choice(eve, {"vm": ["mail"]}, "")
+    broken, _ = trouble(vm, "broken"), trouble(vm, "fine")
+    real = send.may_be_told
+
+    def fails_on_one(user, event):
+        if event.pk == broken.pk:
+            raise ValueError("a row that nobody foresaw")
+        return real(user, event)
+
+    fan_out()
+    monkeypatch.setattr(send, "may_be_told", fails_on_one)
+    send.send_due()
+    assert [mail["Subject"] for mail in mailbox.mails] == ["[Vireo] fine"]
+    assert Delivery.objects.get(event=broken).status == DeliveryStatus.QUEUED
+
+
+@pytest.mark.parametrize(("answer", "status"), [("450 greylisted", DeliveryStatus.QUEUED), ("550 no such user", DeliveryStatus.FAILED)])
+def test_a_recipient_refused_for_now_is_tried_again_and_one_refused_for_good_is_not(vm, eve, mailbox, answer, status):
+    services.save_choice(eve, {"vm": ["mail"]}, "")
+    mailbox.refuses_recipient = answer
+    trouble(vm)
+    notify()
+    assert Delivery.objects.get().status == status
 
 
 def test_a_mail_says_it_in_plain_text(vm, eve, mailbox):
