@@ -68,6 +68,7 @@ class World:
         self.quota = Quota.objects.create(name="a quota", data_center=self.host.cluster.data_center)
         self.holder = QuotaHolder.objects.create(quota=self.quota, user=self.person)
         self.pool = Pool.objects.create(name="a pool", cluster=self.host.cluster, template=self.template)
+        self.machine = make_vm(name="lent", cluster=self.host.cluster, pool=self.pool, taken_by=self.person)
         self.notice = Notification.objects.create(user=self.person, event=Event.objects.create(kind="vm.x", message="x", object_type="system"))
         self.root = make_user("root", role="SuperUser")
         log.append("vm.start", "an entry", user=self.root)
@@ -83,8 +84,11 @@ class World:
         }
         return found | {name: make_user(f"is-{name.lower()}", role=name) for name in PREDEFINED_ROLES}
 
-    def key_of(self, route: str) -> Any:
-        """The object that a route's id names."""
+    def key_of(self, route: str, before: str) -> Any:
+        """The object that a route's id names; `before`: the part in front of the id, which tells when a route has several."""
+        nested = {"give-back": self.machine, "holders": self.holder}
+        if before in nested:
+            return nested[before].pk
         objects = {
             "vms/": self.vm, "templates/": self.template, "hosts/": self.host, "clusters/": self.host.cluster, "data-centers/": self.host.cluster.data_center,
             "storage/": self.domain, "disks/": self.disk, "networks/": self.network, "jobs/": self.job, "users/": self.person, "groups/": self.group,
@@ -115,11 +119,12 @@ def requests(world: World) -> Iterator[tuple[str, str]]:
     for route, name in routes():
         for word in NAMES.get(name, ("",)):
             label, path = [], []
-            for part in route.split("/"):
+            parts = route.split("/")
+            for before, part in zip(["", *parts], parts, strict=False):
                 if part.startswith("<"):
                     kind = part.strip("<>")
                     is_key = kind.startswith(("uuid", "int"))
-                    value = str(world.key_of(route)) if is_key else "vm" if kind == "str:object_type" else word
+                    value = str(world.key_of(route, before)) if is_key else "vm" if kind == "str:object_type" else word
                     label.append("ID" if is_key else value)
                     path.append(value)
                 else:
