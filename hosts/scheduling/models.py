@@ -16,7 +16,9 @@ class SchedulingPolicy(Entity):
     predefined = models.BooleanField(default=False, editable=False)
     weights = models.JSONField(default=dict, blank=True)
     memory_overcommit = models.PositiveSmallIntegerField(default=100, validators=[MinValueValidator(100), MaxValueValidator(400)])
-    cpu_overcommit = models.PositiveSmallIntegerField(default=0, validators=[MaxValueValidator(100)], help_text="vCPUs for each CPU; 0: any number")
+    cpu_overcommit = models.PositiveSmallIntegerField(
+        default=0, validators=[MaxValueValidator(100)], help_text="vCPUs for each CPU; 0: any number"
+    )
     spare_hosts = models.PositiveSmallIntegerField(default=0, validators=[MaxValueValidator(16)])
 
     class Meta:

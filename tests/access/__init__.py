@@ -22,11 +22,12 @@ from accounts.sessions.models import UserSession
 from audit import chain, log
 from audit.models import Entry
 from events.models import Event, Notification
+from hosts.models import SchedulingPolicy
 from jobs.models import Job
 from portal.routing import websocket_urlpatterns
 from tests.build import attach, make_disk, make_host, make_network, make_nic, make_storage, make_template, make_user, make_vm
 from vms.can import ACTIONS as VM_ACTIONS
-from vms.models import InstanceType, Pool
+from vms.models import AffinityGroup, InstanceType, Pool
 
 TABLE = Path(__file__).parent / "table.tsv"
 SIGNED_OUT, NOBODY, ONE_VM = "signed out", "no grant", "UserRole on the VM alone"
@@ -68,6 +69,8 @@ class World:
         self.quota = Quota.objects.create(name="a quota", data_center=self.host.cluster.data_center)
         self.holder = QuotaHolder.objects.create(quota=self.quota, user=self.person)
         self.pool = Pool.objects.create(name="a pool", cluster=self.host.cluster, template=self.template)
+        self.policy = SchedulingPolicy.objects.create(name="a policy")
+        self.affinity = AffinityGroup.objects.create(name="an affinity group", cluster=self.host.cluster)
         self.machine = make_vm(name="lent", cluster=self.host.cluster, pool=self.pool, taken_by=self.person)
         self.notice = Notification.objects.create(user=self.person, event=Event.objects.create(kind="vm.x", message="x", object_type="system"))
         self.root = make_user("root", role="SuperUser")
@@ -94,6 +97,7 @@ class World:
             "storage/": self.domain, "disks/": self.disk, "networks/": self.network, "jobs/": self.job, "users/": self.person, "groups/": self.group,
             "roles/": self.grant.role, "me/tokens/": self.token, "grants/": self.grant, "permissions/": self.vm, "permissions/vm/": self.vm, "metrics/": self.vm, "enrol/": self.host,
             "me/keys/": self.key, "my/vms/": self.vm, "instance-types/": self.size, "me/notifications/": self.notice, "pools/": self.pool, "quotas/": self.quota, "quota-holders/": self.holder,
+            "policies/": self.policy, "affinity-groups/": self.affinity,
             "audit/": self.entry, "sessions/": self.session, "me/factors/": self.passkey, "tokens/": self.token, "providers/": self.provider, "group-mappings/": self.mapping,
         }  # fmt: skip
         path = route.removeprefix("api/v1/")

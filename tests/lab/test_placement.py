@@ -28,4 +28,4 @@ def test_a_vm_starts_elsewhere_when_its_host_rests(registered):
     assert [record.uuid for record in domains.list_domains(link_of(other))] == [str(vm.pk)]
     decision = vm.decisions.first()
     assert decision.host == other and not decision.stays
-    assert {verdict["name"]: verdict["reason"] for verdict in decision.verdicts}[home.name] == "it is maintenance"
+    assert {verdict["name"]: verdict["reason"] for verdict in decision.verdicts}[home.name] == "it is in maintenance"

@@ -10,6 +10,12 @@ from storage.models import Disk, StorageDomainHost, StorageStatus
 from vms.models import VM, Firmware, VmOrigin, VmStatus
 from vms.placement.models import AffinityGroup, PlacementDecision
 
+_OUT = {
+    HostStatus.MAINTENANCE: "it is in maintenance",
+    HostStatus.FENCING: "it is being fenced",
+    HostStatus.INSTALLING: "it is being installed",
+}
+
 
 def world_of(cluster: Cluster) -> World:
     """Hosts, what runs on them or is about to, and the cluster's rules."""
@@ -32,7 +38,7 @@ def _hosts(cluster: Cluster) -> Iterable[HostView]:
             name=host.name,
             memory_mib=host.memory_bytes >> 20,
             cpus=host.cpu_count,
-            out="" if host.status == HostStatus.UP else f"it is {host.get_status_display().lower()}",
+            out="" if host.status == HostStatus.UP else _OUT.get(host.status, f"it is {host.get_status_display().lower()}"),
             storage=frozenset(storage.get(host.pk, ())),
         )
 
