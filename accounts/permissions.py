@@ -16,7 +16,7 @@ from accounts.models import Grant, User
 
 # Every permission there is, in the order in which pages show them.
 PERMISSIONS: dict[str, tuple[str, ...]] = {
-    "vm": ("view", "create", "edit", "delete", "start", "stop", "reboot", "pause", "console", "adopt"),
+    "vm": ("view", "create", "edit", "delete", "start", "stop", "reboot", "pause", "migrate", "console", "adopt"),
     "template": ("view", "use", "create", "edit", "delete"),
     "pool": ("view", "use", "create", "edit", "delete"),
     "disk": ("view", "create", "attach", "edit", "delete"),

@@ -99,6 +99,15 @@ class ActionIn(Input):
     paused: bool = Field(False, description="run_once: start paused")
 
 
+class MigrateIn(Input):
+    host: str | None = Field(None, description="name or id; the best when absent")
+    bandwidth_mib: int = Field(0, ge=0, description="at most so much a second; 0: no limit")
+    downtime_ms: int = Field(0, ge=0, description="how long it may stand still at the end; 0: QEMU's own")
+    auto_converge: bool = Field(True, description="slow the guest down when it writes faster than the network carries")
+    compress: bool = False
+    post_copy: bool = Field(False, description="finish at the target when it does not converge")
+
+
 class StepOut(Schema):
     name: str
     title: str

@@ -22,6 +22,7 @@ ACTIONS: dict[str, Action] = {
         Action("run_once", "Run once…", "player-track-next", "vm.start", frozenset({VmStatus.DOWN}), "start"),
         Action("pause", "Pause", "player-pause", "vm.pause", _RUNNING, "state"),
         Action("reboot", "Reboot", "refresh", "vm.reboot", _RUNNING, "state"),
+        Action("migrate", "Migrate…", "arrows-exchange", "vm.migrate", frozenset({VmStatus.UP, VmStatus.POWERING_UP}), "state"),
         Action("edit", "Edit", "pencil", "vm.edit", frozenset(), "change"),
         Action("template", "Make template…", "template", "vm.edit", frozenset({VmStatus.DOWN}), "change"),
         Action("reset", "Reset", "rotate", "vm.reboot", _ALIVE, "force", danger=True),
@@ -30,7 +31,7 @@ ACTIONS: dict[str, Action] = {
     )
 }
 # Needs the host's driver to have this feature (hypervisor.capabilities).
-_FEATURES = {"console": "display", "start_paused": "start-paused"}
+_FEATURES = {"console": "display", "start_paused": "start-paused", "migrate": "migrate"}
 _STARTS = frozenset({"start", "start_paused", "run_once"})
 # What only touches our own rows works while a job runs or the host is away.
 _ROWS_ONLY = frozenset({"edit"})
@@ -44,6 +45,8 @@ _WHY = {
     ("reboot", "off"): "{vm} is not running.",
     ("reset", "off"): "{vm} is not running.",
     ("pause", "off"): "{vm} is not running.",
+    ("migrate", "off"): "{vm} is not running: when it starts, the scheduler chooses its host.",
+    ("migrate", "paused"): "{vm} is paused: resume it first.",
     ("console", "off"): "{vm} is not running: there is nothing to see.",
     ("resume", "off"): "{vm} is not paused.",
     ("resume", "running"): "{vm} is not paused.",

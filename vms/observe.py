@@ -205,6 +205,8 @@ def _apply_record(host: Host, vm: VM, record: DomainRecord) -> bool:
     status, reason = states.of_record(record, vm.status)
     if vm.host_id not in (None, host.pk) and record.state in (DomainState.SHUTOFF, DomainState.CRASHED):
         return False  # a definition left behind on a host that it moved away from
+    if vm.host_id not in (None, host.pk) and record.state == DomainState.PAUSED:
+        return False  # it is coming in, and runs where it was until it is resumed here
     if vm.status == VmStatus.IMAGE_LOCKED and status == VmStatus.DOWN:
         return False  # its job is not done
     if status == VmStatus.DOWN and vm.status == VmStatus.DOWN:
@@ -310,6 +312,22 @@ def placed(vm: VM, host: Host) -> None:
     """A job has chosen the host."""
     VM.objects.filter(pk=vm.pk).update(host=host, rev=F("rev") + 1)
     vm.host = host
+
+
+def migrating(vm: VM) -> None:
+    """A job moves it; where it runs is its source until the target says otherwise."""
+    _change(vm.pk, lambda row: row.status in _RUNS and _set(row, VmStatus.MIGRATING_FROM, "", timezone.now()))
+
+
+def migrated(vm: VM, host: Host) -> None:
+    """A job has seen it run there: after a move, or because it did not come about."""
+
+    def change(row: VM) -> bool:
+        moved = row.host_id != host.pk
+        row.host_id = host.pk
+        return (row.status == VmStatus.MIGRATING_FROM and _set(row, VmStatus.UP, "", timezone.now())) or moved
+
+    _change(vm.pk, change)
 
 
 def created(vm: VM) -> None:

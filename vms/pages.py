@@ -95,6 +95,7 @@ def action_entries(vm: VM, permissions: frozenset[str], busy: Job | None) -> lis
         "edit": reverse("vms:edit", args=[vm.pk]),
         "run_once": reverse("vms:run-once", args=[vm.pk]),
         "template": reverse("vms:make-template", args=[vm.pk]),
+        "migrate": reverse("vms:migrate", args=[vm.pk]),
         "remove": reverse("vms:remove", args=[vm.pk]),
     }
     confirm = {

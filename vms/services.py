@@ -39,7 +39,7 @@ DISK_BYTES = range(1 << 20, (64 << 40) + 1)
 OS_LENGTH = 64
 
 # Actions that are no plain job of the same name: `act` refuses them.
-NOT_BY_ACT = frozenset({"console", "edit", "template", "remove"})
+NOT_BY_ACT = frozenset({"console", "edit", "template", "remove", "migrate"})
 _WORDS = {
     "start": "Run",
     "start_paused": "Start paused",

@@ -37,7 +37,7 @@ def of_record(record: DomainRecord, before: str) -> tuple[VmStatus, str]:
     """
     match record.state:
         case DomainState.RUNNING | DomainState.BLOCKED:
-            transitional = (VmStatus.POWERING_UP, VmStatus.REBOOT_IN_PROGRESS, VmStatus.POWERING_DOWN)
+            transitional = (VmStatus.POWERING_UP, VmStatus.REBOOT_IN_PROGRESS, VmStatus.POWERING_DOWN, VmStatus.MIGRATING_FROM)
             return (VmStatus(before) if before in transitional else VmStatus.UP), ""
         case DomainState.PAUSED:
             if record.reason == "migration":
@@ -63,6 +63,10 @@ def of_event(kind: str, detail: str) -> tuple[VmStatus, str] | None:
         return (VmStatus.POWERING_UP if detail in _BOOTS else VmStatus.UP), ""
     if kind == "resumed":
         return VmStatus.UP, ""
+    if kind == "stopped" and detail == "migrated":
+        return None  # it runs elsewhere, and that host tells
+    if kind == "suspended" and detail == "migrated":
+        return VmStatus.MIGRATING_FROM, ""
     if kind == "stopped":
         if detail == "saved":
             return VmStatus.SUSPENDED, "its memory is saved on the host"

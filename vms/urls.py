@@ -2,6 +2,7 @@ from django.urls import include, path
 
 from portal.selfservice import machine
 from vms import pages, size_pages, template_pages
+from vms.migration import pages as migration
 from vms.placement import pages as placement
 from vms.pools import pages as pools
 
@@ -20,6 +21,7 @@ urlpatterns = [
     path("vms/<uuid:pk>/action/<str:name>/", pages.action, name="action"),
     path("vms/<uuid:vm_id>/", include("vms.consoles.urls")),
     path("vms/<uuid:pk>/give-back/", pools.give_back, name="give-back"),
+    path("vms/<uuid:pk>/migrate/", migration.migrate, name="migrate"),
     path("vms/<uuid:pk>/placement/", placement.decisions, name="decisions"),
     path("clusters/<uuid:pk>/scheduling/", placement.scheduling, name="scheduling"),
     path("clusters/<uuid:pk>/affinity-groups/new/", placement.new_group, name="new-affinity-group"),

@@ -6,16 +6,19 @@ from uuid import UUID
 from django.http import HttpRequest
 from ninja import Query, Router
 
+from accounts.permissions import require
 from accounts.quotas.models import Quota
 from api.lookup import Paging, filtered, named, one_of, page_of, visible
-from api.schemas import ActionIn, JobOut, Page, Problem, VmAndJob, VmIn, VmOut, VmPatch
+from api.schemas import ActionIn, JobOut, MigrateIn, Page, Problem, VmAndJob, VmIn, VmOut, VmPatch
 from hosts.models import Cluster, Host
+from hypervisor.migration import MigrationOptions
 from networks.models import Network
 from portal.errors import FieldError
 from portal.pages.filtering import apply_filter
 from storage.models import Disk, StorageDomain
 from vms import services
 from vms.can import ACTIONS
+from vms.migration import services as migration
 from vms.models import VM, Template
 from vms.pages import VM_FILTERS
 
@@ -80,6 +83,16 @@ def change_vm(request: HttpRequest, pk: UUID, body: VmPatch) -> Any:
 @router.delete("/{uuid:pk}", response={202: JobOut, 409: Problem}, summary="Remove a VM")
 def remove_vm(request: HttpRequest, pk: UUID, keep_disks: bool = False) -> Any:
     return 202, services.remove(request.user, visible(VM, request.user, pk, *RELATED), keep_disks=keep_disks)
+
+
+@router.post("/{uuid:pk}/migrate", response={202: JobOut, 403: Problem, 404: Problem, 409: Problem, 422: Problem}, summary="Move a VM live")
+def migrate_vm(request: HttpRequest, pk: UUID, body: MigrateIn | None = None) -> Any:
+    """To the host that is named, or to the best."""
+    asked = (body or MigrateIn()).model_dump()
+    vm = visible(VM, request.user, pk, *RELATED)
+    require(request.user, "vm.migrate", vm)
+    target = named(Host, request.user, "host", asked.pop("host"))
+    return 202, migration.migrate(request.user, vm, target, MigrationOptions(**asked))  # type: ignore[arg-type]
 
 
 @router.post("/{uuid:pk}/{action}", response={202: JobOut, 403: Problem, 404: Problem, 409: Problem, 422: Problem}, summary="Act on a VM")

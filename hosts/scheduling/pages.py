@@ -84,7 +84,7 @@ def new_policy(request: HttpRequest) -> HttpResponse:
         source = SchedulingPolicy.objects.filter(pk=UUID(request.GET.get("from", ""))).first()
     except ValueError:
         source = None
-    source = source or SchedulingPolicy.objects.get(name=policies.DEFAULT)
+    source = source or SchedulingPolicy.objects.filter(name=policies.DEFAULT).first() or SchedulingPolicy(name="Policy")
     initial: dict[str, Any] = {name: getattr(source, name) for name in _PLAIN} | {"name": f"{source.name} copy"}
     form = PolicyForm(request.POST or None, initial=initial, weights=source.weights)
     return _form(request, SchedulingPolicy(), form, f"Copy of {source.name}", "Create policy")

@@ -1,6 +1,7 @@
 """Placing a VM, and the verbs on affinity groups."""
 
 from collections.abc import Collection, Iterable
+from dataclasses import replace
 
 from django.db import IntegrityError, transaction
 
@@ -22,7 +23,7 @@ KEPT = 10  # decisions of each VM
 SHOWN = 200  # hosts in a stored decision: the best and the refused, half each in a larger cluster
 
 
-def choose(vm: VM, job: Job | None = None, copied: Iterable[Disk] = (), wished: Host | None = None) -> Host:
+def choose(vm: VM, job: Job | None = None, copied: Iterable[Disk] = (), wished: Host | None = None, away: bool = False) -> Host:
     """Chooses the VM's host and writes down why; the row of the VM stays as it is.
 
     A VM that is defined on a host stays there if it can. One cluster places one VM at a time, and what was promised
@@ -31,13 +32,17 @@ def choose(vm: VM, job: Job | None = None, copied: Iterable[Disk] = (), wished: 
     Args:
         copied: disks beside its own that its host must reach.
         wished: this host or none.
+        away: not the host that it is on.
 
     Raises:
         NotPossible: no host can take it; the text names each and why not.
     """
     with transaction.atomic():
         cluster = Cluster.objects.select_for_update(of=("self",)).select_related("policy").get(pk=vm.cluster_id)
-        decision = decide(world_of(cluster), guest_of(vm, copied, wished))
+        world = world_of(cluster)
+        if away:
+            world = replace(world, hosts=tuple(replace(host, out="it runs there") if host.id == str(vm.host_id) else host for host in world.hosts))
+        decision = decide(world, guest_of(vm, copied, wished))
         home = next((verdict.host for verdict in decision.verdicts if verdict.host.id == str(vm.host_id) and not verdict.refused_by), None)
         chosen = home or decision.chosen
         row = _remember(vm, cluster, job, decision, chosen.id if chosen is not None else None, home is not None)

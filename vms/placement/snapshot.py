@@ -53,9 +53,11 @@ def _guests(cluster: Cluster) -> Iterable[Guest]:
     )
     rows = VM.objects.filter(cluster=cluster).values_list("pk", "name", "host_id", "status", "memory_mib", "vcpus")
     for pk, name, host_id, status, memory_mib, vcpus in rows.iterator():
-        where = reserved.get(pk) or (host_id if status != VmStatus.DOWN else None)
-        if where is not None:
+        here, promised = host_id if status != VmStatus.DOWN else None, reserved.get(pk)
+        if where := promised or here:
             yield Guest(id=str(pk), name=name, host=str(where), memory_mib=memory_mib, vcpus=vcpus)
+        if promised and here and promised != here:  # on its way, it takes memory at both ends
+            yield Guest(id=f"{pk}:leaving", name=name, host=str(here), memory_mib=memory_mib, vcpus=vcpus, migratable=False)
 
 
 def _affinities(cluster: Cluster) -> Iterable[Affinity]:
@@ -95,6 +97,8 @@ def _only(vm: VM, disks: list[Disk]) -> tuple[frozenset[str] | None, str]:
     if vm.host is None:
         return None, ""
     here = frozenset({str(vm.host.pk)})
+    if vm.status not in (VmStatus.DOWN, VmStatus.SUSPENDED):
+        return None, ""  # a running guest takes all of that along
     if vm.origin == VmOrigin.ADOPTED:
         return here, f"it was adopted on {vm.host.name}, which alone knows all of its definition"
     if vm.firmware != Firmware.BIOS:

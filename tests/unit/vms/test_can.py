@@ -7,7 +7,7 @@ from jobs.models import Job
 from vms.can import ACTIONS, check, verdicts
 from vms.models import VM, VmStatus
 
-FEATURES = {"features": ["display", "start-paused"]}
+FEATURES = {"features": ["display", "start-paused", "migrate"]}
 # While it runs.
 FORCE = {"console", "poweroff", "reset"}
 RUNNING = FORCE | {"edit", "shutdown", "pause", "reboot"}
@@ -17,8 +17,8 @@ ONLY_EDIT = {"edit"}
 POSSIBLE = {
     VmStatus.DOWN: {"start", "start_paused", "run_once", "edit", "template", "remove"},
     VmStatus.WAIT_FOR_LAUNCH: FORCE | ONLY_EDIT,
-    VmStatus.POWERING_UP: RUNNING,
-    VmStatus.UP: RUNNING,
+    VmStatus.POWERING_UP: RUNNING | {"migrate"},
+    VmStatus.UP: RUNNING | {"migrate"},
     VmStatus.POWERING_DOWN: FORCE | ONLY_EDIT,
     VmStatus.REBOOT_IN_PROGRESS: RUNNING,
     VmStatus.PAUSED: FORCE | {"edit", "resume"},

@@ -1,0 +1,1 @@
+"""Moving running VMs between hosts."""

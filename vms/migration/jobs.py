@@ -1,0 +1,133 @@
+"""The job `vm.migrate`. libvirt on the source does the work; the job watches, and in the end asks both hosts where the guest runs."""
+
+from hosts.connect import address_of, link_of
+from hosts.models import Host, HostTransport
+from hypervisor import domains, migration
+from hypervisor.domain_state import DomainState
+from hypervisor.errors import HostUnreachable, HypervisorError, NotFound
+from hypervisor.migration import MigrationOptions, MigrationProgress
+from jobs.context import Context
+from jobs.engine import register
+from jobs.errors import NotNow, StepFailed
+from jobs.kinds import StepDef
+from jobs.models import Job
+from vms import observe
+from vms.models import VM
+from vms.placement import services as placement
+from vms.steps import look, vm_of
+
+_RUNS = frozenset({DomainState.RUNNING, DomainState.BLOCKED})
+
+
+def choose(ctx: Context) -> None:
+    vm = vm_of(ctx)
+    if vm.host is None:
+        raise StepFailed(f"{vm.name} is on no host.")
+    if ctx.facts.get("target"):
+        return  # a worker that died here has chosen: the guest may be on its way already
+    wished = ctx.params.get("target")
+    named = Host.objects.filter(pk=wished).first() if wished else None
+    if wished and named is None:
+        raise StepFailed("The host that was asked for is gone.")
+    target = placement.choose(vm, ctx.job, wished=named, away=True)
+    if target.transport != HostTransport.TLS:
+        raise StepFailed(f"VMs move from host to host over TLS, and {target} was added by {target.get_transport_display()}.")
+    ctx.save_facts(source=str(vm.host.pk), target=str(target.pk))
+    ctx.log(f"From {vm.host} to {target}.")
+
+
+def _hosts(ctx: Context) -> tuple[Host, Host]:
+    found = {str(host.pk): host for host in Host.objects.filter(pk__in=(ctx.facts["source"], ctx.facts["target"]))}
+    try:
+        return found[ctx.facts["source"]], found[ctx.facts["target"]]
+    except KeyError:
+        raise StepFailed("A host of this migration is gone.") from None
+
+
+def runs_on(host: Host, vm: VM) -> bool:
+    """It executes there; one that is still coming in is paused, and does not. Raises HostUnreachable."""
+    try:
+        return domains.state(link_of(host), str(vm.pk))[0] in _RUNS
+    except NotFound:
+        return False
+
+
+def _arrived(source: Host, target: Host, vm: VM) -> bool:
+    """Raises StepFailed when the target is away and it runs where it was, NotNow when nobody knows."""
+    try:
+        return runs_on(target, vm)
+    except HostUnreachable as error:
+        try:
+            still = runs_on(source, vm)
+        except HostUnreachable:
+            still = False
+        if still:
+            raise StepFailed(f"{vm.name} was not moved and runs on {source}: {error}", str(error)) from None
+        raise NotNow(f"{target} does not answer: nobody knows yet where {vm.name} runs.", str(error)) from None
+
+
+def move(ctx: Context) -> None:
+    vm, (source, target) = vm_of(ctx), _hosts(ctx)
+    link, uuid = link_of(source), str(vm.pk)
+    if _arrived(source, target, vm):
+        ctx.log(f"It runs on {target} already.")
+        return
+
+    def tell(seen: MigrationProgress) -> None:
+        if seen.total:
+            ctx.progress(max(0, seen.total - seen.left), seen.total)
+        ctx.check()
+
+    observe.migrating(vm)
+    try:
+        if migration.progress_of(link, uuid) is not None:
+            ctx.log("It is on its way already.")
+            migration.follow(link, uuid, tell)
+        else:
+            options = MigrationOptions(**ctx.params.get("options", {}))
+            if migration.take_clipboard(link, uuid):
+                ctx.log("Its clipboard was unplugged for the journey.")
+            migration.migrate(link, uuid, address_of(target).uri, f"tcp://{_bracketed(target.address)}", options, tell)
+    except HostUnreachable as error:
+        raise NotNow(f"{source} does not answer: nobody knows yet where {vm.name} runs.", str(error)) from None
+    except HypervisorError as error:
+        if not _arrived(source, target, vm):
+            raise StepFailed(f"{vm.name} was not moved and runs on {source}: {error}", str(error)) from None
+    if not _arrived(source, target, vm):
+        raise StepFailed(f"{vm.name} did not arrive at {target}.")
+
+
+def _bracketed(address: str) -> str:
+    return f"[{address}]" if ":" in address else address
+
+
+def settle(ctx: Context) -> None:
+    vm, (_source, target) = vm_of(ctx), _hosts(ctx)
+    observe.migrated(vm, target)
+    vm.host = target
+    look(vm)
+
+
+def _end(job: Job) -> None:
+    """However it ended: the row says where the guest runs, by asking who should have it, and its clipboard is plugged in again."""
+    vm = VM.objects.filter(pk=job.object_id).first()
+    for key in ("target", "source"):
+        host = Host.objects.filter(pk=job.facts.get(key)).first()
+        try:
+            if vm is not None and host is not None and runs_on(host, vm):
+                observe.migrated(vm, host)
+                migration.give_clipboard(link_of(host), str(vm.pk))
+                return
+        except HypervisorError:
+            continue  # the watcher tells when the host answers again
+
+
+register(
+    "vm.migrate",
+    [
+        StepDef("choose", "Choose the host", choose),
+        StepDef("move", "Move it", move, weight=20),
+        StepDef("settle", "See where it runs", settle),
+    ],
+    on_end=_end,
+)
