@@ -18,6 +18,7 @@ from storage import observe as storage_observe
 from storage.models import Disk, DiskContent, DiskStatus
 from storage.on_host import link_for
 from vms import observe, quota
+from vms.guest import steps as seed
 from vms.models import VM, Template, VmOrigin
 from vms.services import own_disks, thin_copies
 from vms.spec import build_spec
@@ -54,11 +55,12 @@ def undefine(ctx: Context) -> None:
 
 
 def delete_disks(ctx: Context) -> None:
-    """Names first, so that a second try still knows them; then volumes, then rows."""
-    if ctx.params.get("keep_disks"):
-        return
+    """Names first, so that a second try still knows them; then volumes, then rows. Its first boot settings always go."""
     vm = find_vm(ctx)
     if vm is None:
+        return
+    seed.delete(vm)
+    if ctx.params.get("keep_disks"):
         return
     for disk in own_disks(vm):
         if disk.domain is None:

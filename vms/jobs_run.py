@@ -14,6 +14,7 @@ from jobs.errors import StepFailed
 from jobs.kinds import StepDef
 from storage.models import Disk
 from vms import observe
+from vms.guest import steps as seed
 from vms.models import VM
 from vms.spec import build_spec, with_iso
 from vms.steps import OFF, define, is_alive, link_to, look, state_of, vm_of, xml_of
@@ -46,6 +47,7 @@ def start(ctx: Context, paused: bool = False) -> None:
     try:
         if vm.next_run or vm.host is None:
             _prepare(ctx, vm)
+        seed.renew(ctx, vm)
         try:
             domains.create(link_to(vm), str(vm.pk), paused)
         except NotFound:
@@ -61,6 +63,7 @@ def start(ctx: Context, paused: bool = False) -> None:
 def run_once(ctx: Context) -> None:
     vm = vm_of(ctx)
     _prepare(ctx, vm)
+    seed.renew(ctx, vm)
     spec = build_spec(vm)
     if iso_id := ctx.params.get("iso"):
         iso = Disk.objects.filter(pk=iso_id).first()

@@ -24,6 +24,7 @@ from portal.forms import add_errors
 from portal.pages import lists
 from portal.pages.actions import REFUSALS, Entry, answer, entries, refuse
 from portal.pages.filtering import FilterField, apply_filter
+from storage.models import DiskContent
 from vms import can, expiry, services
 from vms.forms import EditVmForm, NewVmForm, RemoveVmForm, RunOnceForm, TemplateForm
 from vms.models import VM
@@ -350,7 +351,8 @@ def remove(request: HttpRequest, pk: UUID) -> HttpResponse:
         else:
             messages.info(request, f"{job.title}: asked for.")
             return redirect("vms:list")
-    kept = [attachment.disk for attachment in attachments_of(vm) if attachment.disk and attachment.disk not in disks]
+    others = [attachment.disk for attachment in attachments_of(vm) if attachment.disk and attachment.disk not in disks]
+    kept = [disk for disk in others if disk.content != DiskContent.SEED]
     context = {
         "form": form,
         "vm": vm,

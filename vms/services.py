@@ -29,6 +29,8 @@ from storage.models import Disk, DiskContent, DiskStatus, StorageDomain, Storage
 from vms import can, quota
 from vms.build import domain_name_for, draft_disks, draft_nic, new_display_secret
 from vms.drift import ACCEPTABLE
+from vms.guest import first_boot
+from vms.guest.settings import FirstBoot
 from vms.lending import expiry_of_new
 from vms.models import VM, Firmware, Template, VmStatus
 
@@ -70,6 +72,8 @@ class NewVm:
         host: None: the scheduler chooses at the start.
         start: runs it once it is made.
         quota: what it counts against; None: the only one that the user holds there, if any.
+        first_boot: what its guest is told; None: as the template says, with the user's own SSH keys.
+        full_copy: its disks depend on no disk of the template, and take their whole space at once.
     """
 
     name: str
@@ -88,6 +92,8 @@ class NewVm:
     tags: tuple[str, ...] = ()
     host: Host | None = None
     quota: Quota | None = None
+    first_boot: FirstBoot | None = None
+    full_copy: bool = False
 
 
 @dataclass(frozen=True)
@@ -115,6 +121,7 @@ def create(user: User, new: NewVm) -> tuple[VM, Job]:
     if VM.objects.filter(cluster=new.cluster, name__iexact=name).exists():
         raise taken
     template = new.template
+    settings = first_boot.fitting(new.first_boot or first_boot.default_for(user, template), name)
     vm = VM(
         name=name,
         description=valid_text(new.description),
@@ -141,12 +148,13 @@ def create(user: User, new: NewVm) -> tuple[VM, Job]:
             quota.take_new(user, vm, storage_domain, new.disk_bytes, new.start)
             vm.domain_name = domain_name_for(vm)
             vm.save(force_insert=True)
-            drafts = draft_disks(vm, template, storage_domain, new.disk_bytes, new.iso)
+            drafts = draft_disks(vm, template, storage_domain, new.disk_bytes, new.iso, full_copy=new.full_copy)
             draft_nic(vm, network)
+            seed = first_boot.draft(vm, settings, storage_domain)
             grant("UserVmManager", vm, user=user, by=user)
             copies = {str(draft.disk.pk): str(draft.copy_of.pk) for draft in drafts if draft.copy_of is not None}
             params = {"start": new.start} | ({"copies": copies} if copies else {})
-            locks = [draft.disk for draft in drafts]
+            locks = [*(draft.disk for draft in drafts), *([seed] if seed else [])]
             change = audit.Change({}, audit.snapshot(vm, *_PLAIN_FIELDS, *_NEXT_RUN_FIELDS, "os", "cluster", "template", "expires_at"))
             job = submit("vm.create", user=user, target=vm, title=f"Create {name}", params=params, locks=locks, change=change)
             record("vm.create_asked", f"{user} asked for VM {name}", obj=vm, user=user, job=job)
