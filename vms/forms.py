@@ -32,7 +32,7 @@ class TemplateChoice(forms.RadioSelect):
             {"memory_mib": f"{template.memory_mib} MiB", "vcpus": template.vcpus} if template else {"memory_mib": "512 MiB", "vcpus": 1}
         )
         option["attrs"] |= {"data-defaults": json.dumps(defaults), "data-label": template.name if template else "Blank"}
-        option["attrs"] |= attributes_of(template)
+        option["attrs"] |= attributes_of(template) | {"data-set-up-by": template.set_up_by if template else "none"}
         return option
 
 

@@ -27,6 +27,8 @@ from portal.pages.filtering import FilterField, apply_filter
 from storage.models import DiskContent
 from vms import can, expiry, services
 from vms.forms import EditVmForm, NewVmForm, RemoveVmForm, RunOnceForm, TemplateForm
+from vms.guest import pages as guest_pages
+from vms.guest.forms import FirstBootForm
 from vms.models import VM
 from vms.spec import attachments_of, nics_of
 
@@ -68,6 +70,7 @@ TABS = (
     ("overview", "Overview"),
     ("disks", "Disks"),
     ("networks", "Networks"),
+    ("guest", "Guest"),
     ("settings", "Settings"),
     ("permissions", "Permissions"),
     ("events", "Events"),
@@ -207,6 +210,8 @@ def vm_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
         context["attachments"] = list(vm.attachments.select_related("disk__domain", "disk__backing"))
     if context["tab"] in ("overview", "networks"):
         context["nics"] = nics_of(vm)
+    if context["tab"] == "guest":
+        context |= guest_pages.section(vm, permissions, busy)
     if context["tab"] == "events":
         context["events"] = Event.objects.filter(object_type="vm", object_id=vm.pk).select_related("job")[:100]
     if context["tab"] == "permissions":
@@ -237,19 +242,23 @@ def new(request: HttpRequest) -> HttpResponse:
         raise PermissionDenied("You may not create VMs: no grant gives you vm.create.")
     if request.method == "POST":
         form = NewVmForm(request.user, request.POST)
-        if form.is_valid():
+        told = FirstBootForm(request.user, request.POST)
+        if form.is_valid() and told.is_valid():
             data = form.cleaned_data
+            settings = told.settings(data["template"]) if told.was_sent else None
             try:
-                vm, job = services.create(request.user, services.NewVm(**data))
+                vm, job = services.create(request.user, services.NewVm(first_boot=settings, **data))
             except ValidationError as error:
-                add_errors(form, error)
+                if (rest := told.take_errors(error)) is not None:
+                    add_errors(form, rest)
             except NotPossible as error:
                 form.add_error(None, str(error))
             else:
                 return redirect(vm)
     else:
-        form = NewVmForm(request.user, initial=_first_choice(request))
-    return render(request, "vms/new.html", {"form": form, "held_quotas": held_by(request.user)}, status=422 if form.errors else 200)
+        form, told = NewVmForm(request.user, initial=_first_choice(request)), FirstBootForm(request.user)
+    context = {"form": form, "first_boot": told, "held_quotas": held_by(request.user)}
+    return render(request, "vms/new.html", context, status=422 if form.errors or told.errors else 200)
 
 
 def _first_choice(request: HttpRequest) -> dict[str, Any]:

@@ -2,6 +2,7 @@ from django.urls import include, path
 
 from portal.selfservice import machine
 from vms import pages, size_pages, template_pages
+from vms.guest import pages as guest
 from vms.pools import pages as pools
 
 app_name = "vms"
@@ -15,6 +16,10 @@ urlpatterns = [
     path("vms/<uuid:pk>/remove/", pages.remove, name="remove"),
     path("vms/<uuid:pk>/run-once/", pages.run_once, name="run-once"),
     path("vms/<uuid:pk>/make-template/", pages.make_template, name="make-template"),
+    path("vms/<uuid:pk>/first-boot/", guest.edit_first_boot, name="first-boot"),
+    path("vms/<uuid:pk>/guest/password/", guest.password, name="guest-password"),
+    path("vms/<uuid:pk>/guest/freeze/", guest.freeze, name="guest-freeze"),
+    path("vms/<uuid:pk>/guest/<str:name>/", guest.action, name="guest-action"),
     path("vms/<uuid:pk>/drift/", pages.drift, name="drift"),
     path("vms/<uuid:pk>/action/<str:name>/", pages.action, name="action"),
     path("vms/<uuid:vm_id>/", include("vms.consoles.urls")),

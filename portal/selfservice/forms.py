@@ -14,6 +14,7 @@ from portal.forms import SizeField
 from portal.templatetags.vireo import mib
 from storage.models import DiskStatus
 from vms.costs import attributes_of
+from vms.guest.settings import FirstBoot
 from vms.models import InstanceType, Template
 from vms.services import NewVm
 
@@ -48,7 +49,8 @@ class TemplateCards(Cards):
 
     def cost_of(self, subject: Any) -> dict[str, str]:
         where = cluster_for(subject, self.clusters) if subject is not None else None
-        return attributes_of(subject) | {"data-cluster": str(where.pk) if where else ""}
+        set_up_by = subject.set_up_by if subject is not None else "none"
+        return attributes_of(subject) | {"data-cluster": str(where.pk) if where else "", "data-set-up-by": set_up_by}
 
 
 class SizeCards(Cards):
@@ -97,7 +99,7 @@ class NewMachineForm(forms.Form):
     def place_fields(self) -> list[forms.BoundField]:
         return [self[name] for name in ("cluster", "network", "quota") if name in self.fields]
 
-    def wanted(self) -> NewVm:
+    def wanted(self, first_boot: FirstBoot | None = None) -> NewVm:
         """What the service is asked for. Raises nothing: what does not fit together is the service's to refuse."""
         data = self.cleaned_data
         template, size = data["template"], data["size"]
@@ -111,6 +113,7 @@ class NewMachineForm(forms.Form):
             vcpus=(size or template).vcpus,
             network=network,
             quota=data.get("quota"),
+            first_boot=first_boot,
             start=True,
         )
 
