@@ -73,6 +73,9 @@ class Template(Entity, Hardware):
         ordering = ["name", "-version"]
         constraints = [models.UniqueConstraint(Lower("name"), "data_center", "version", name="template_name_unique")]
 
+    def __str__(self) -> str:
+        return f"{self.name}, version {self.version}" if self.version > 1 else self.name
+
 
 class VmOrigin(models.TextChoices):
     VIREO = "vireo", "made here"

@@ -26,7 +26,7 @@ from portal.pages.actions import REFUSALS, Entry, answer, entries, refuse
 from portal.pages.filtering import FilterField, apply_filter
 from storage.models import DiskContent
 from vms import can, expiry, services
-from vms.forms import EditVmForm, NewVmForm, RemoveVmForm, RunOnceForm, TemplateForm
+from vms.forms import EditVmForm, NewVmForm, RemoveVmForm, RunOnceForm, TemplateForm, usable
 from vms.guest import pages as guest_pages
 from vms.guest.forms import FirstBootForm
 from vms.models import VM
@@ -267,7 +267,7 @@ def _first_choice(request: HttpRequest) -> dict[str, Any]:
 
     templates = Template.objects.visible_to(request.user, "template.use")
     wanted = request.GET.get("template", "")
-    template = templates.filter(pk=wanted).first() if _is_uuid(wanted) else templates.order_by("-created_at").first()
+    template = templates.filter(pk=wanted).first() if _is_uuid(wanted) else usable(request.user).order_by("-created_at").first()
     initial: dict[str, Any] = {"name": suggested_name(request)}
     if template is not None:
         initial |= {"template": template.pk, "memory_mib": template.memory_mib, "vcpus": template.vcpus}
@@ -399,7 +399,7 @@ def run_once(request: HttpRequest, pk: UUID) -> HttpResponse:
 def make_template(request: HttpRequest, pk: UUID) -> HttpResponse:
     vm = find(request, pk)
     require(request.user, "vm.edit", vm)
-    form = TemplateForm(request.POST or None, initial={"name": f"{vm.name} template"})
+    form = TemplateForm(request.user, vm, request.POST or None, initial={"name": f"{vm.name} template"})  # type: ignore[arg-type]
     if request.method == "POST" and form.is_valid():
         try:
             services.make_template(request.user, vm, **form.cleaned_data)
@@ -414,10 +414,20 @@ def make_template(request: HttpRequest, pk: UUID) -> HttpResponse:
         "form": form,
         "title": f"Make a template of {vm.name}",
         "verb": "Make template",
+        "text": _seal_note(vm),
         "back": vm.get_absolute_url(),
         "back_title": vm.name,
     }
     return render(request, "pages/form.html", context, status=422 if form.errors else 200)
+
+
+def _seal_note(vm: VM) -> str:
+    if vm.sealed_at is not None:
+        return "It is sealed: machines made of the template get host keys and a machine id of their own."
+    return (
+        f"{vm.name} is not sealed: machines made of the template would have its SSH host keys and machine id. "
+        "Where its guest has cloud-init and the guest agent, run it and choose «Seal and shut down» under Guest first."
+    )
 
 
 @require_POST

@@ -32,6 +32,7 @@ urlpatterns = [
     path("pools/<uuid:pk>/take/", pools.take, name="take"),
     path("templates/", template_pages.template_list, name="templates"),
     path("templates/<uuid:pk>/", template_pages.template_detail, name="template"),
+    path("templates/<uuid:pk>/edit/", template_pages.edit, name="edit-template"),
     path("templates/<uuid:pk>/remove/", template_pages.remove, name="remove-template"),
     path("instance-types/", size_pages.size_list, name="sizes"),
     path("instance-types/new/", size_pages.new_size, name="new-size"),

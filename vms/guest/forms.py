@@ -83,9 +83,9 @@ class FirstBootForm(forms.Form):
             del self.fields["by"]
         elif held is not None:
             self.fields["by"].choices = SetUpBy.choices  # type: ignore[attr-defined]
-            for secret in ("password", "product_key"):
-                if getattr(held, secret) or (secret == "password" and held.password_hash):
-                    self.fields[secret].help_text = "One is set. Empty: it stays."
+            for name, is_set in (("password", held.password or held.password_hash), ("product_key", held.product_key)):
+                if is_set:
+                    self.fields[name].help_text = "One is set. Empty: it stays."
 
     def _add_nic(self, name: str) -> None:
         self.fields[f"{name}-method"] = forms.ChoiceField(choices=Method.choices, required=False, label=f"{name}: address by")
