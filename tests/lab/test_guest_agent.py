@@ -4,8 +4,8 @@ from datetime import timedelta
 
 from django.utils import timezone
 
-from hypervisor import guest_agent
 from hosts.connect import link_of
+from hypervisor import guest_agent
 from jobs.models import Job, JobStatus
 from tests.lab.test_vm_jobs import create, guest_answers
 from tests.waiting import until
@@ -15,8 +15,7 @@ from vms.models import VM
 
 
 def ask(registered, vm, action, **options):
-    job = registered.run(services.act(registered.admin, vm, action, **options))
-    return job
+    return registered.run(services.act(registered.admin, vm, action, **options))
 
 
 def test_the_agent_tells_and_does(registered):
