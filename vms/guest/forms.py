@@ -37,7 +37,7 @@ class FirstBootForm(forms.Form):
         max_length=255,
         strip=False,
         widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
-        help_text="Only its hash is kept.",
+        help_text="Kept as a hash; for Windows encrypted.",
     )
     hostname = forms.CharField(
         required=False, max_length=253, label="Host name", widget=forms.TextInput(attrs=_PLAIN), help_text="Empty: made of the VM's name."

@@ -112,7 +112,7 @@ def checked(wanted: FirstBoot) -> FirstBoot:
     hashed = hash_of(wanted.password) if wanted.password else wanted.password_hash
     return replace(
         wanted,
-        password="",
+        password="",  # nosec B106  only its hash is kept
         password_hash=hashed,
         ssh_keys=_checked_keys(wanted.ssh_keys),
         nics=nics,
@@ -132,7 +132,7 @@ def _checked_windows(wanted: FirstBoot) -> FirstBoot:
         raise FieldError("locale", "A locale looks like en-US.")
     if len(wanted.user) > 20 or re.search(r'["/\\\[\]:;|=,+*?<>@\x00-\x1f]', wanted.user):
         raise FieldError("user", 'A user name in Windows has at most 20 characters, and none of "/\\[]:;|=,+*?<>@.')
-    return replace(wanted, product_key=key, password_hash="", ssh_keys=(), script="", user_data="")
+    return replace(wanted, product_key=key, password_hash="", ssh_keys=(), script="", user_data="")  # nosec B106
 
 
 def _checked_nic(nic: NicSetup) -> NicSetup:
