@@ -1,5 +1,6 @@
 """First boot settings of a VM: given with a new one, changed later. The seed CD follows by vms.guest.steps."""
 
+import ipaddress
 from dataclasses import replace
 
 from django.db import transaction
@@ -97,6 +98,23 @@ def seed_of(vm: VM) -> DiskAttachment | None:
 def settings_of(vm: VM) -> FirstBoot:
     found = FirstBootSettings.objects.filter(vm=vm).first()
     return found.settings if found else FirstBoot()
+
+
+def ssh_command(vm: VM) -> str:
+    """How its user signs in by SSH; "" where that is not known. The address is the guest's own word, and somebody will paste this
+    into a shell: it is an IP address, or nothing.
+    """
+    settings = settings_of(vm)
+    if settings.by != SetUpBy.CLOUD_INIT or not settings.user:
+        return ""
+    for text in vm.guest_addresses:
+        try:
+            address = ipaddress.ip_address(str(text).split("/")[0])
+        except ValueError:
+            continue
+        if not address.is_loopback and "%" not in str(address):
+            return f"ssh {settings.user}@{address}"
+    return ""
 
 
 def change(user: User, vm: VM, wanted: FirstBoot) -> Job | None:

