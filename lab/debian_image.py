@@ -26,7 +26,7 @@ PACKAGES = (
     "netplan.io", "systemd-resolved", "dbus", "ifupdown-", "initramfs-tools", "e2fsprogs", "cloud-guest-utils", "fdisk", "login", "sudo",
     "util-linux", "passwd", "vim-tiny", "less",
 )  # fmt: skip
-TOOLS = ("mmdebstrap", "mke2fs", "mkfs.fat", "mcopy", "syslinux", "sfdisk", "qemu-img")
+TOOLS = ("setpriv", "unshare", "mmdebstrap", "mke2fs", "mkfs.fat", "mcopy", "syslinux", "sfdisk", "qemu-img")
 ROOT_START = PARTITION_SECTOR + BOOT_MIB * (1 << 20) // SECTOR_BYTES
 SYSLINUX = (
     "DEFAULT linux\nPROMPT 0\nTIMEOUT 0\nLABEL linux\n  KERNEL /vmlinuz\n  INITRD /initrd\n"
@@ -37,6 +37,13 @@ CLOUD_CFG = "datasource_list: [NoCloud, None]\nssh_genkeytypes: [ed25519]\n"
 EXPECTED_PACKAGES = 235
 SHARE_OF_SYSTEM = 0.75
 _POLL_SECONDS = 1.0
+_BUILDING = ".build-"
+# mmdebstrap mounts /proc, /sys and parts of /dev in what it makes. In a mount namespace of its own nobody who removes the
+# directory walks into them, and in a process namespace it ends whole, at once: when it is stopped, and when its worker dies.
+ALONE = (
+    "setpriv", "--pdeathsig", "KILL",
+    "unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--mount-proc",
+)  # fmt: skip
 
 Progress = Callable[[float], None]
 
@@ -72,7 +79,9 @@ def build(cache: Path, progress: Progress = lambda share: None) -> Path:
         if not target.exists():
             if missing := missing_tools():
                 raise GuestNotBuilt(f"{', '.join(missing)} is not installed here.")
-            with tempfile.TemporaryDirectory(dir=target.parent.parent, prefix=".build-") as work:
+            for leftover in target.parent.parent.glob(f"{_BUILDING}*"):
+                shutil.rmtree(leftover, ignore_errors=True)  # of a worker that died
+            with tempfile.TemporaryDirectory(dir=target.parent.parent, prefix=_BUILDING) as work:
                 _build(Path(work), progress)
                 shutil.rmtree(target.parent, ignore_errors=True)
                 (Path(work) / "out").rename(target.parent)
@@ -90,18 +99,18 @@ def _build(work: Path, progress: Progress) -> None:
 
 def _make_system(root: Path, progress: Progress) -> None:
     command = [
-        "mmdebstrap", "--variant=minbase", "--mode=root", '--aptopt=Apt::Install-Recommends "false"', f"--include={','.join(PACKAGES)}",
+        *ALONE, "mmdebstrap", "--variant=minbase", "--mode=root", '--aptopt=Apt::Install-Recommends "false"', f"--include={','.join(PACKAGES)}",
         *(f"--dpkgopt=path-exclude=/usr/share/{part}/*" for part in ("doc", "man", "locale")),
         RELEASE, str(root),
     ]  # fmt: skip
-    with _stoppable(command) as running:
+    with stoppable(command) as running:
         while running():
             installed = len(list((root / "var/lib/dpkg/info").glob("*.list"))) if root.exists() else 0
             progress(SHARE_OF_SYSTEM * min(installed / EXPECTED_PACKAGES, 1))
 
 
 @contextmanager
-def _stoppable(command: list[str]) -> Iterator[Callable[[], bool]]:
+def stoppable(command: list[str]) -> Iterator[Callable[[], bool]]:
     """Runs it; the body asks, once a second, whether it still does. Leaving the body early ends it."""
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
@@ -110,7 +119,7 @@ def _stoppable(command: list[str]) -> Iterator[Callable[[], bool]]:
         try:
             yield lambda: not ended.wait(_POLL_SECONDS)
         except BaseException:
-            process.terminate()  # mmdebstrap removes what it made
+            process.kill()
             ended.wait(30)
             raise
         if process.returncode:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 
 from django.utils import timezone
@@ -79,11 +80,18 @@ def freeze(ctx: Context, vm: VM) -> None:
     try:
         frozen = guest_agent.freeze(link_to(vm), str(vm.pk))
     except HypervisorError:
-        observe.frozen(vm, None)
+        _thaw_again(vm)
         raise
     # Counted from here: the guest may have taken long to write what it held.
     observe.frozen(vm, timezone.now() + timedelta(seconds=ctx.params["seconds"]))
     ctx.log(f"{frozen} filesystems are frozen for at most {ctx.params['seconds']} seconds.")
+
+
+def _thaw_again(vm: VM) -> None:
+    """A freeze that failed may have frozen some of it: what cannot be thawed now is thawed when its time is over."""
+    with suppress(HypervisorError):
+        guest_agent.thaw(link_to(vm), str(vm.pk))
+        observe.frozen(vm, None)
 
 
 def thaw(ctx: Context, vm: VM) -> None:

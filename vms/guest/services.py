@@ -10,18 +10,21 @@ from django.utils import timezone
 
 from accounts.models import User
 from accounts.permissions import require
+from events.log import record
+from events.models import Severity
 from jobs.engine import holder_of, submit
 from jobs.errors import ObjectBusy
-from jobs.models import Job
+from jobs.models import Job, JobStatus
 from portal.errors import FieldError, NotPossible
 from portal.secrets import encrypt
 from vms.guest import can
 from vms.guest.models import GuestPassword, GuestReport
 from vms.guest.settings import hash_of
-from vms.models import VM
+from vms.models import VM, VmStatus
 
 FREEZE_SECONDS = range(5, 601)
 DEFAULT_FREEZE_SECONDS = 60
+THAW_AGAIN_SECONDS, THAW_TRIES = 30, 10
 _TITLES = {
     "look": "Ask the guest of {vm}",
     "time": "Set the clock of {vm}",
@@ -83,19 +86,33 @@ def _is_odd(text: str) -> bool:
 
 def thaw_due() -> int:
     """Thaws what has been frozen for long enough, and forgets what was frozen in guests that have ended; how many jobs it asked for."""
-    asked = 0
     due = GuestReport.objects.filter(frozen_until__lte=timezone.now()).select_related("vm__host")
-    for report in due:
-        vm = report.vm
-        if vm.status in ("down", "suspended"):
-            GuestReport.objects.filter(pk=report.pk, frozen_until=report.frozen_until).update(frozen_until=None)
-        elif can.check("thaw", vm, report, busy=holder_of(vm)):
-            # Moved first: a second sweeper does not ask again, and a thaw that fails is tried again.
-            later = timezone.now() + timedelta(seconds=30)
-            if GuestReport.objects.filter(pk=report.pk, frozen_until=report.frozen_until).update(frozen_until=later):
-                try:
-                    submit("vm.guest_thaw", user=None, target=vm, title=_TITLES["thaw"].format(vm=vm.name))
-                    asked += 1
-                except ObjectBusy:
-                    continue
-    return asked
+    return sum(_thaw(report) for report in due)
+
+
+def _thaw(report: GuestReport) -> bool:
+    """Moves its moment first, so that a second sweeper does not ask again, and a thaw that fails is tried again."""
+    vm, mine = report.vm, GuestReport.objects.filter(pk=report.pk, frozen_until=report.frozen_until)
+    if vm.status in (VmStatus.DOWN, VmStatus.SUSPENDED):
+        mine.update(frozen_until=None)
+        return False
+    if _tried_in_vain(vm):
+        if mine.update(frozen_until=None):
+            text = f"The guest of {vm.name} was frozen and its agent does not thaw it: reset {vm.name} if it hangs"
+            record("vm.thaw_failed", text, obj=vm, severity=Severity.WARNING)
+        return False
+    if not can.check("thaw", vm, report, busy=holder_of(vm)):
+        return False
+    if not mine.update(frozen_until=timezone.now() + timedelta(seconds=THAW_AGAIN_SECONDS)):
+        return False
+    try:
+        submit("vm.guest_thaw", user=None, target=vm, title=_TITLES["thaw"].format(vm=vm.name))
+    except ObjectBusy:
+        return False
+    return True
+
+
+def _tried_in_vain(vm: VM) -> bool:
+    since = timezone.now() - timedelta(seconds=2 * THAW_TRIES * THAW_AGAIN_SECONDS)
+    failed = Job.objects.filter(kind="vm.guest_thaw", object_id=vm.pk, status=JobStatus.FAILED, created_at__gte=since)
+    return failed.count() >= THAW_TRIES

@@ -10,6 +10,7 @@ from passlib.hash import sha512_crypt
 
 from accounts.permissions import grant
 from audit.models import Entry
+from events.models import Event
 from hypervisor.guest_agent import facts_from
 from jobs.models import Job
 from portal.errors import FieldError, NotPossible
@@ -150,6 +151,15 @@ def test_a_guest_that_ended_is_frozen_no_more(vm):
     GuestReport.objects.create(vm=vm, frozen_until=timezone.now() - timedelta(seconds=1))
     assert services.thaw_due() == 0
     assert GuestReport.objects.get().frozen_until is None
+
+
+def test_an_agent_that_never_thaws_is_told_of_and_let_be(vm):
+    for _ in range(services.THAW_TRIES):
+        Job.objects.create(kind="vm.guest_thaw", title="Thaw", object_type="vm", object_id=vm.pk, status="failed")
+    GuestReport.objects.create(vm=vm, frozen_until=timezone.now() - timedelta(seconds=1))
+    assert services.thaw_due() == 0
+    assert GuestReport.objects.get().frozen_until is None
+    assert Event.objects.filter(kind="vm.thaw_failed", severity="warning").exists()
 
 
 def test_the_seconds_of_a_freeze_have_limits(vm, admin):
