@@ -8,6 +8,7 @@ from ninja import Field, Schema
 from pydantic import AwareDatetime
 
 from accounts.models import ObjectType, Quota
+from accounts.quotas.models import LARGEST_AMOUNT, MOST_GRACE, Resource
 from accounts.quotas.shares import shares_of
 from api.schemas import Input, Ref
 
@@ -106,6 +107,44 @@ class QuotaOut(Schema):
             {"resource": row.resource, "cluster": row.cluster, "storage_domain": row.storage_domain, "amount": row.amount, "used": used}
             for row, used in shares
         ]
+
+
+class LimitIn(Input):
+    resource: Literal[tuple(Resource.values)]  # type: ignore[valid-type]
+    amount: int = Field(ge=0, le=LARGEST_AMOUNT, description="VMs, vCPUs, MiB of memory or bytes of storage")
+    cluster: str | None = Field(None, description="name or id; with none the whole data center")
+    storage_domain: str | None = Field(None, description="name or id; with none the whole data center")
+
+
+class _Percents(Input):
+    compute_threshold: int | None = Field(None, ge=0, le=100, description="percent of a limit from which it warns")
+    compute_grace: int | None = Field(None, ge=0, le=MOST_GRACE, description="percent above a limit that is still let through")
+    storage_threshold: int | None = Field(None, ge=0, le=100)
+    storage_grace: int | None = Field(None, ge=0, le=MOST_GRACE)
+
+
+class QuotaIn(_Percents):
+    name: str = Field(min_length=1, max_length=255)
+    description: str = Field("", max_length=4000)
+    data_center: str = Field(description="name or id")
+    limits: list[LimitIn] = Field([], max_length=1000)
+
+
+class QuotaPatch(_Percents):
+    name: str | None = Field(None, min_length=1, max_length=255)
+    description: str | None = Field(None, max_length=4000)
+    limits: list[LimitIn] | None = Field(None, max_length=1000)
+
+
+class HolderIn(Input):
+    user: str = ""
+    group: str = ""
+
+
+class HolderOut(Schema):
+    id: UUID
+    user: Named | None
+    group: Ref | None
 
 
 class PermissionOut(Schema):

@@ -4,7 +4,7 @@ from ninja import NinjaAPI
 
 from api import problems
 from api.auth import AUTH
-from api.routes import audit, guest, instance_types, inventory, jobs, people, quotas, vms
+from api.routes import audit, guest, instance_types, inventory, jobs, people, pools, quotas, vms
 
 api = NinjaAPI(
     title="Vireo",
@@ -18,6 +18,7 @@ api = NinjaAPI(
 problems.install(api)
 api.add_router("", guest.router)  # before the VMs, whose actions would take its paths
 api.add_router("/vms", vms.router)
+api.add_router("/pools", pools.router)
 api.add_router("", inventory.router)
 api.add_router("", instance_types.router)
 api.add_router("", people.router)

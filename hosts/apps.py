@@ -1,4 +1,11 @@
 from django.apps import AppConfig
+from django.db.models.signals import post_migrate
+
+
+def _write_policies(**kwargs: object) -> None:
+    from hosts.scheduling.policies import ensure_predefined
+
+    ensure_predefined()
 
 
 class HostsConfig(AppConfig):
@@ -6,3 +13,5 @@ class HostsConfig(AppConfig):
 
     def ready(self) -> None:
         from hosts import jobs  # noqa: F401  it registers its kinds
+
+        post_migrate.connect(_write_policies, sender=self)

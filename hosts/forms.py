@@ -3,7 +3,7 @@
 from django import forms
 
 from accounts.models import User
-from hosts.models import Cluster, DataCenter
+from hosts.models import Cluster, DataCenter, SchedulingPolicy
 
 
 class NewHostForm(forms.Form):
@@ -44,6 +44,15 @@ class ClusterForm(forms.Form):
     def __init__(self, user: User, *arguments: object, **options: object) -> None:
         super().__init__(*arguments, **options)  # type: ignore[arg-type]
         self.fields["data_center"].queryset = DataCenter.objects.visible_to(user, "cluster.create")  # type: ignore[attr-defined]
+
+
+class EditClusterForm(forms.Form):
+    name = forms.CharField(max_length=255)
+    cpu_model = forms.CharField(max_length=64, label="CPU model", help_text="VMs get another one when they next start.")
+    policy = forms.ModelChoiceField(
+        SchedulingPolicy.objects.all(), required=False, empty_label="Even, unless said otherwise", label="Scheduling policy"
+    )
+    description = forms.CharField(max_length=4000, required=False)
 
 
 class DataCenterForm(forms.Form):

@@ -1,6 +1,6 @@
 """The verbs on data centers and clusters: rows only, so no job."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from django.db import IntegrityError, transaction
@@ -44,9 +44,9 @@ def create_cluster(user: User, data_center: DataCenter, name: str, cpu_model: st
 
 
 def edit_cluster(user: User, cluster: Cluster, changes: Mapping[str, Any]) -> Cluster:
-    """Changes `name`, `description` or `cpu_model` (VMs get it when they next start). Raises PermissionDenied, FieldError."""
+    """Changes `name`, `description`, `policy` or `cpu_model` (VMs get it when they next start). Raises PermissionDenied, FieldError."""
     require(user, "cluster.edit", cluster)
-    _apply(cluster, changes, {"name", "description", "cpu_model"})
+    _apply(cluster, changes, {"name", "description", "cpu_model", "policy"})
     return _save(user, cluster, "edited", cluster.data_center.clusters.all())
 
 
@@ -68,7 +68,12 @@ def _apply(obj: DataCenter | Cluster, changes: Mapping[str, Any], editable: set[
     for field, value in changes.items():
         if field not in editable:
             raise FieldError(field, "This cannot be changed.")
-        setattr(obj, field, valid_name(value) if field == "name" else valid_cpu_model(value) if field == "cpu_model" else value.strip())
+        clean = _CLEAN.get(field, str.strip)
+        setattr(obj, field, clean(value))
+
+
+# Field -> what makes of its input what is stored; a policy is a row already.
+_CLEAN: dict[str, Callable[[Any], Any]] = {"name": valid_name, "cpu_model": valid_cpu_model, "policy": lambda value: value}
 
 
 def _save(user: User, obj: Any, what: str, siblings: Any) -> Any:
@@ -77,7 +82,7 @@ def _save(user: User, obj: Any, what: str, siblings: Any) -> Any:
     if siblings.exclude(pk=obj.pk).filter(name__iexact=obj.name).exists():
         raise taken
     obj.rev += 1
-    names = ("name", "description", "cpu_model") if isinstance(obj, Cluster) else ("name", "description")
+    names = ("name", "description", "cpu_model", "policy_id") if isinstance(obj, Cluster) else ("name", "description")
     change = audit.changes(audit.stored(obj, *names), audit.snapshot(obj, *names))
     try:
         with transaction.atomic():

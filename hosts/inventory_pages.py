@@ -11,10 +11,10 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
-from accounts.permissions import anywhere, effective
+from accounts.permissions import anywhere, effective, require
 from accounts.views.grants import described_grants
 from hosts import inventory
-from hosts.forms import ClusterForm, DataCenterForm
+from hosts.forms import ClusterForm, DataCenterForm, EditClusterForm
 from hosts.models import Cluster, DataCenter, Host, QuotaMode
 from networks.models import Network
 from portal.pages import lists
@@ -94,7 +94,8 @@ def cluster(request: HttpRequest, pk: UUID) -> HttpResponse:
         "hosts": Host.objects.visible_to(request.user)
         .filter(cluster=shown)
         .annotate(running=Count("vms", filter=~Q(vms__status="down")))
-        .defer("capabilities"),
+        .defer("capabilities")
+        .order_by("name"),
         "networks": Network.objects.visible_to(request.user).filter(cluster=shown),
         "vm_count": shown.vms.count(),
         "grants": described_grants(obj=shown) if "grant.view" in permissions else None,
@@ -135,6 +136,22 @@ def new_cluster(request: HttpRequest) -> HttpResponse:
         title="New cluster",
         verb="Create cluster",
         back=reverse("hosts:clusters"),
+    )
+
+
+def edit_cluster(request: HttpRequest, pk: UUID) -> HttpResponse:
+    shown = _find(request, Cluster, pk)
+    require(request.user, "cluster.edit", shown)
+    initial = {name: getattr(shown, name) for name in EditClusterForm.base_fields}
+    form = EditClusterForm(request.POST or None, initial=initial)
+    return form_page(
+        request,
+        form,
+        lambda data: redirect(inventory.edit_cluster(request.user, shown, data)),  # type: ignore[arg-type]
+        title=f"Edit {shown}",
+        verb="Save",
+        back=shown.get_absolute_url(),
+        back_title=shown.name,
     )
 
 

@@ -37,6 +37,7 @@ class Cluster(Entity):
 
     data_center = models.ForeignKey(DataCenter, on_delete=models.PROTECT, related_name="clusters")
     cpu_model = models.CharField(max_length=64, default="qemu64", help_text="CPU model that every VM of the cluster sees")
+    policy = models.ForeignKey("hosts.SchedulingPolicy", null=True, blank=True, on_delete=models.PROTECT, related_name="clusters")
     objects = VisibleManager()
 
     class Meta:
@@ -133,3 +134,6 @@ class Watcher(models.Model):
 
     id = models.UUIDField(primary_key=True)
     seen_at = models.DateTimeField()
+
+
+from hosts.scheduling.models import SchedulingPolicy  # noqa: E402, F401  a model of this app in a module of its own

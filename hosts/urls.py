@@ -1,6 +1,7 @@
 from django.urls import include, path
 
 from hosts import inventory_pages, pages
+from hosts.scheduling import pages as scheduling
 
 app_name = "hosts"
 urlpatterns = [
@@ -13,7 +14,12 @@ urlpatterns = [
     path("clusters/", inventory_pages.clusters, name="clusters"),
     path("clusters/new/", inventory_pages.new_cluster, name="new-cluster"),
     path("clusters/<uuid:pk>/", inventory_pages.cluster, name="cluster"),
+    path("clusters/<uuid:pk>/edit/", inventory_pages.edit_cluster, name="edit-cluster"),
     path("clusters/<uuid:pk>/remove/", inventory_pages.remove_cluster, name="remove-cluster"),
+    path("policies/", scheduling.policy_list, name="policies"),
+    path("policies/new/", scheduling.new_policy, name="new-policy"),
+    path("policies/<uuid:pk>/", scheduling.edit_policy, name="scheduling-policy"),
+    path("policies/<uuid:pk>/remove/", scheduling.remove_policy, name="remove-policy"),
     path("data-centers/", inventory_pages.data_centers, name="data-centers"),
     path("data-centers/new/", inventory_pages.new_data_center, name="new-data-center"),
     path("data-centers/<uuid:pk>/", inventory_pages.data_center, name="data-center"),

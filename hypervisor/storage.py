@@ -241,8 +241,19 @@ def delete_volume(link: HostLink, pool: str, name: str) -> None:
 
 
 def list_volumes(link: HostLink, pool: str) -> list[VolumeInfo]:
-    """All volumes of a pool, as of its last refresh."""
-    return _on_pool(link, pool, lambda found: [_info(volume) for volume in found.listAllVolumes()], "listing volumes")
+    """All volumes of a pool, as of its last refresh, but those that another host has deleted since."""
+
+    def run(found: libvirt.virStoragePool) -> list[VolumeInfo]:
+        infos = []
+        for volume in found.listAllVolumes():
+            try:
+                infos.append(_info(volume))
+            except libvirt.libvirtError as error:
+                if error.get_error_code() != libvirt.VIR_ERR_NO_STORAGE_VOL:
+                    raise
+        return infos
+
+    return _on_pool(link, pool, run, "listing volumes")
 
 
 def volume_names(link: HostLink, pool: str) -> frozenset[str]:

@@ -45,6 +45,7 @@ SECTIONS: tuple[tuple[str, tuple[Place, ...]], ...] = (
         (
             Place("hosts:list", "Hosts", "server-2", "host.view", "hosts"),
             Place("hosts:clusters", "Clusters", "sitemap", "cluster.view", "clusters"),
+            Place("hosts:policies", "Scheduling policies", "scale", "cluster.edit"),
             Place("hosts:data-centers", "Data centers", "building", "data_center.view", "data-centers"),
             Place("storage:list", "Storage domains", "database", "storage_domain.view", "storage"),
             Place("storage:disks", "Disks and ISOs", "disc", "disk.view", "disks"),

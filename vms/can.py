@@ -89,8 +89,10 @@ def _host_can(action: str, vm: VM) -> Verdict:
     host = vm.host
     if host is None:
         return YES  # it is defined nowhere yet: the scheduler will choose
-    usable = (HostStatus.UP, HostStatus.NON_OPERATIONAL, HostStatus.PREPARING_FOR_MAINTENANCE)
-    if host.status not in usable or (action in _STARTS and host.status != HostStatus.UP):
+    usable = {HostStatus.UP, HostStatus.NON_OPERATIONAL, HostStatus.PREPARING_FOR_MAINTENANCE}
+    if action in _STARTS:
+        usable.add(HostStatus.MAINTENANCE)  # it answers, so the scheduler may take the VM elsewhere; when it cannot, it says why
+    if host.status not in usable:
         return no(f"Its host {host.name} is {host.get_status_display().lower()}.")
     feature = _FEATURES.get(action)
     if feature and feature not in host.capabilities.get("features", ()):

@@ -1,7 +1,6 @@
 """The job `vm.create`: place, disks, domain, start. Whatever interrupts it, either all is there in the end, or nothing."""
 
 from hosts.models import Host
-from hosts.placement import pick
 from hypervisor import domains
 from hypervisor import storage as pools
 from hypervisor.errors import AlreadyExists, InvalidState, NotFound
@@ -16,18 +15,15 @@ from storage.models import Disk, DiskContent, DiskStatus, StorageKind
 from vms import observe
 from vms.guest import steps as seed
 from vms.models import VM
+from vms.placement import services as placement
 from vms.steps import copy_volume, define, delete_volume, find_vm, link_to, look, vm_of
 
 
 def place(ctx: Context) -> None:
     """The host, and with it the place of local disks."""
     vm = vm_of(ctx)
-    disks = [*Disk.objects.select_related("domain", "host").filter(attachments__vm=vm), *_copied(ctx).values()]
-    only = next((disk.host for disk in disks if disk.host is not None), vm.host)
-    storage = {disk.domain.pk: disk.domain for disk in disks if disk.domain is not None}
     # A worker that died here may have chosen and told nobody yet: the choice stands, and what follows is done again.
-    chosen = Host.objects.filter(pk=ctx.facts.get("host")).first()
-    host = chosen or pick(vm.cluster, vm.memory_mib, vm.vcpus, only, storage.values())
+    host = Host.objects.filter(pk=ctx.facts.get("host")).first() or placement.choose(vm, ctx.job, _copied(ctx).values(), vm.host)
     ctx.save_facts(host=str(host.pk))
     observe.placed(vm, host)
     local = [disk.pk for disk in _own_disks(vm) if disk.domain and disk.domain.kind == StorageKind.LOCAL_DIR]

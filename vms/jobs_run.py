@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-from hosts.placement import pick
 from hypervisor import domains
 from hypervisor.domain_state import DomainState
 from hypervisor.errors import AlreadyExists, InvalidState, NotFound
@@ -16,6 +15,7 @@ from storage.models import Disk
 from vms import observe
 from vms.guest import steps as seed
 from vms.models import VM
+from vms.placement import services as placement
 from vms.spec import build_spec, with_iso
 from vms.steps import OFF, define, is_alive, link_to, look, state_of, vm_of, xml_of
 
@@ -26,10 +26,7 @@ POLL_SECONDS = 0.2
 
 def _prepare(ctx: Context, vm: VM) -> None:
     """A place, and a definition that says what is asked for."""
-    if vm.host is None:
-        disks = list(Disk.objects.filter(attachments__vm=vm, domain__isnull=False).select_related("host", "domain"))
-        only = next((disk.host for disk in disks if disk.host is not None), None)
-        observe.placed(vm, pick(vm.cluster, vm.memory_mib, vm.vcpus, only, [disk.domain for disk in disks]))
+    _settle_on_host(ctx, vm)
     if vm.next_run:
         for field, value in vm.next_run.items():
             setattr(vm, field, value)
@@ -40,19 +37,32 @@ def _prepare(ctx: Context, vm: VM) -> None:
     elif state_of(vm) is None:
         define(vm)
         ctx.log(f"Its domain was missing on {vm.host}; it was defined again.")
+    seed.renew(ctx, vm)
+
+
+def _settle_on_host(ctx: Context, vm: VM) -> None:
+    """Where it is defined, if that can take it. Otherwise its definition moves: first the old host gives it up, so that it is never at two."""
+    home = vm.host
+    if home is not None and is_alive(vm):
+        return  # from an earlier try
+    host = placement.choose(vm, ctx.job)
+    if home is not None and host != home:
+        ctx.log(f"It moves from {home} to {host}.")
+        try:
+            domains.undefine(link_to(vm), str(vm.pk))
+        except NotFound:
+            ctx.log(f"{home} had no definition of it.")
+        if is_alive(vm):
+            raise StepFailed(f"{vm.name} was started outside of Vireo and runs on {home}.")
+    if host != home:
+        observe.placed(vm, host)
 
 
 def start(ctx: Context, paused: bool = False) -> None:
     vm = vm_of(ctx)
     try:
-        if vm.next_run or vm.host is None:
-            _prepare(ctx, vm)
-        seed.renew(ctx, vm)
-        try:
-            domains.create(link_to(vm), str(vm.pk), paused)
-        except NotFound:
-            _prepare(ctx, vm)
-            domains.create(link_to(vm), str(vm.pk), paused)
+        _prepare(ctx, vm)
+        domains.create(link_to(vm), str(vm.pk), paused)
     except InvalidState:
         if not is_alive(vm):
             raise
@@ -63,7 +73,6 @@ def start(ctx: Context, paused: bool = False) -> None:
 def run_once(ctx: Context) -> None:
     vm = vm_of(ctx)
     _prepare(ctx, vm)
-    seed.renew(ctx, vm)
     spec = build_spec(vm)
     if iso_id := ctx.params.get("iso"):
         iso = Disk.objects.filter(pk=iso_id).first()

@@ -193,5 +193,6 @@ class ConsoleTicket(models.Model):
     expires_at = models.DateTimeField()
 
 
-from vms.guest.models import FirstBootSettings, GuestPassword, GuestReport  # noqa: E402, F401
-from vms.pools.models import Pool  # noqa: E402, F401  a model of this app in a module of its own
+from vms.guest.models import FirstBootSettings, GuestPassword, GuestReport  # noqa: E402, F401  models of this app in modules of their own
+from vms.placement.models import AffinityGroup, PlacementDecision  # noqa: E402, F401
+from vms.pools.models import Pool  # noqa: E402, F401

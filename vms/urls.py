@@ -3,6 +3,7 @@ from django.urls import include, path
 from portal.selfservice import machine
 from vms import pages, size_pages, template_pages
 from vms.guest import pages as guest
+from vms.placement import pages as placement
 from vms.pools import pages as pools
 
 app_name = "vms"
@@ -24,6 +25,11 @@ urlpatterns = [
     path("vms/<uuid:pk>/action/<str:name>/", pages.action, name="action"),
     path("vms/<uuid:vm_id>/", include("vms.consoles.urls")),
     path("vms/<uuid:pk>/give-back/", pools.give_back, name="give-back"),
+    path("vms/<uuid:pk>/placement/", placement.decisions, name="decisions"),
+    path("clusters/<uuid:pk>/scheduling/", placement.scheduling, name="scheduling"),
+    path("clusters/<uuid:pk>/affinity-groups/new/", placement.new_group, name="new-affinity-group"),
+    path("affinity-groups/<uuid:pk>/", placement.edit_group, name="affinity-group"),
+    path("affinity-groups/<uuid:pk>/remove/", placement.remove_group, name="remove-affinity-group"),
     path("pools/", pools.pool_list, name="pools"),
     path("pools/new/", pools.new_pool, name="new-pool"),
     path("pools/<uuid:pk>/", pools.pool, name="pool"),

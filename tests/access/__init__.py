@@ -22,12 +22,13 @@ from accounts.sessions.models import UserSession
 from audit import chain, log
 from audit.models import Entry
 from events.models import Event, Notification
+from hosts.models import SchedulingPolicy
 from jobs.models import Job
 from portal.routing import websocket_urlpatterns
 from tests.build import attach, make_disk, make_host, make_network, make_nic, make_storage, make_template, make_user, make_vm
 from vms.can import ACTIONS as VM_ACTIONS
 from vms.guest.can import ACTIONS as GUEST_ACTIONS
-from vms.models import InstanceType, Pool
+from vms.models import AffinityGroup, InstanceType, Pool
 
 TABLE = Path(__file__).parent / "table.tsv"
 SIGNED_OUT, NOBODY, ONE_VM = "signed out", "no grant", "UserRole on the VM alone"
@@ -71,6 +72,9 @@ class World:
         self.quota = Quota.objects.create(name="a quota", data_center=self.host.cluster.data_center)
         self.holder = QuotaHolder.objects.create(quota=self.quota, user=self.person)
         self.pool = Pool.objects.create(name="a pool", cluster=self.host.cluster, template=self.template)
+        self.policy = SchedulingPolicy.objects.create(name="a policy")
+        self.affinity = AffinityGroup.objects.create(name="an affinity group", cluster=self.host.cluster)
+        self.machine = make_vm(name="lent", cluster=self.host.cluster, pool=self.pool, taken_by=self.person)
         self.notice = Notification.objects.create(user=self.person, event=Event.objects.create(kind="vm.x", message="x", object_type="system"))
         self.root = make_user("root", role="SuperUser")
         log.append("vm.start", "an entry", user=self.root)
@@ -86,13 +90,17 @@ class World:
         }
         return found | {name: make_user(f"is-{name.lower()}", role=name) for name in PREDEFINED_ROLES}
 
-    def key_of(self, route: str) -> Any:
-        """The object that a route's id names."""
+    def key_of(self, route: str, before: str) -> Any:
+        """The object that a route's id names; `before`: the part in front of the id, which tells when a route has several."""
+        nested = {"give-back": self.machine, "holders": self.holder}
+        if before in nested:
+            return nested[before].pk
         objects = {
             "vms/": self.vm, "templates/": self.template, "hosts/": self.host, "clusters/": self.host.cluster, "data-centers/": self.host.cluster.data_center,
             "storage/": self.domain, "disks/": self.disk, "networks/": self.network, "jobs/": self.job, "users/": self.person, "groups/": self.group,
             "roles/": self.grant.role, "me/tokens/": self.token, "grants/": self.grant, "permissions/": self.vm, "permissions/vm/": self.vm, "metrics/": self.vm, "enrol/": self.host,
             "me/keys/": self.key, "my/vms/": self.vm, "instance-types/": self.size, "me/notifications/": self.notice, "pools/": self.pool, "quotas/": self.quota, "quota-holders/": self.holder,
+            "policies/": self.policy, "affinity-groups/": self.affinity,
             "audit/": self.entry, "sessions/": self.session, "me/factors/": self.passkey, "tokens/": self.token, "providers/": self.provider, "group-mappings/": self.mapping,
         }  # fmt: skip
         path = route.removeprefix("api/v1/")
@@ -118,11 +126,12 @@ def requests(world: World) -> Iterator[tuple[str, str]]:
     for route, name in routes():
         for word in NAMES.get(name, ("",)):
             label, path = [], []
-            for part in route.split("/"):
+            parts = route.split("/")
+            for before, part in zip(["", *parts], parts, strict=False):
                 if part.startswith("<"):
                     kind = part.strip("<>")
                     is_key = kind.startswith(("uuid", "int"))
-                    value = str(world.key_of(route)) if is_key else "vm" if kind == "str:object_type" else word
+                    value = str(world.key_of(route, before)) if is_key else "vm" if kind == "str:object_type" else word
                     label.append("ID" if is_key else value)
                     path.append(value)
                 else:

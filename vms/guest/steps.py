@@ -40,6 +40,8 @@ def _write(vm: VM, row: FirstBootSettings) -> None:
     if domain.kind == StorageKind.LOCAL_DIR and disk.host_id is None:
         Disk.objects.filter(pk=disk.pk).update(host=vm.host)
     try:
+        if disk.path and disk.volume_name not in pools.volume_names(link, domain.pool_name):
+            pools.refresh_pool(link, domain.pool_name)  # another host made it, and this one has not looked since
         pools.create_volume(link, domain.pool_name, VolumeSpec(disk.volume_name, SEED_BYTES, disk.format))
     except AlreadyExists:
         pass  # of an earlier revision, or an earlier try

@@ -72,8 +72,13 @@ def test_on_a_host_that_does_not_answer_only_rows_can_change(status, host_status
 
 @pytest.mark.parametrize("status", VmStatus)
 @pytest.mark.parametrize("host_status", [HostStatus.PREPARING_FOR_MAINTENANCE, HostStatus.NON_OPERATIONAL])
-def test_a_host_that_is_to_rest_starts_nothing_new(status, host_status):
-    assert possible(vm(status, host_status=host_status)) == POSSIBLE[status] - STARTS
+def test_on_a_host_that_is_to_rest_a_start_is_the_schedulers_to_judge(status, host_status):
+    assert possible(vm(status, host_status=host_status)) == POSSIBLE[status]
+
+
+@pytest.mark.parametrize("status", VmStatus)
+def test_from_a_host_in_maintenance_a_vm_can_only_start_elsewhere(status):
+    assert possible(vm(status, host_status=HostStatus.MAINTENANCE)) == POSSIBLE[status] & (STARTS | {"edit"})
 
 
 @pytest.mark.parametrize("status", VmStatus)

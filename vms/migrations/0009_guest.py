@@ -8,7 +8,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('vms', '0007_pools'),
+        ('vms', '0008_placement'),
     ]
 
     operations = [
