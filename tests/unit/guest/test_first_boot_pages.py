@@ -88,10 +88,11 @@ def test_a_mistake_is_shown_at_its_field_and_the_input_is_kept(admin, place, tem
 
 def test_a_template_with_cloud_init_puts_the_creators_keys_in(place, template, client):
     user = make_user("ann")
-    keep_key(user, f"{KEY} laptop")
-    for role, on in (("VmCreator", place), ("TemplateUser", template)):
-        grant(role, on, user=user)
+    grant("VmCreator", place, user=user)
+    grant("TemplateUser", template, user=user)
     client.force_login(user)
+    assert "You keep no SSH keys" in client.get("/my/new/").content.decode()
+    keep_key(user, f"{KEY} laptop")
     assert "your 1 SSH key goes in" in client.get("/my/new/").content.decode()
     assert client.post("/my/new/", {"template": template.pk, "name": "mine", "size": ""}).status_code == 302
     settings = first_boot.settings_of(VM.objects.get(name="mine"))
