@@ -56,6 +56,14 @@ def one_of(rows: QuerySet, field: str, text: str | None) -> Any:
     return found[0]
 
 
+def is_id(text: str) -> bool:
+    try:
+        UUID(text)
+    except ValueError:
+        return False
+    return True
+
+
 def filtered(rows: QuerySet, filters: dict[str, str | None]) -> QuerySet:
     """Exact filters, those that were given; text compares without case."""
     return rows.filter(**{f"{lookup}__iexact": value for lookup, value in filters.items() if value})

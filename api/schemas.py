@@ -65,10 +65,82 @@ class VmOut(Schema):
     created_at: datetime
 
 
+class NicSetupIn(Input):
+    """How the guest sets up a NIC; those that are not named get an address by DHCP."""
+
+    name: str = Field(max_length=32, description="the NIC's name, such as nic1")
+    method: str = Field("dhcp", description="dhcp, static or off")
+    address: str = Field("", max_length=64, description="with its prefix: 192.0.2.10/24")
+    gateway: str = Field("", max_length=64)
+    dns: list[str] = Field([], max_length=8)
+
+
+class FirstBootIn(Input):
+    """What the guest is told at its first boot. Passwords are kept as hashes, the rest encrypted; nothing of it is given out again."""
+
+    by: str = Field("cloud-init", description="cloud-init, sysprep or none")
+    hostname: str = Field("", max_length=253)
+    user: str = Field("", max_length=32)
+    password: str = Field("", max_length=255)
+    ssh_keys: list[str] = Field([], max_length=50)
+    nics: list[NicSetupIn] = Field([], max_length=32)
+    script: str = Field("", max_length=65536, description="runs once, as root")
+    user_data: str = Field("", max_length=65536, description="further cloud-config, YAML")
+    product_key: str = Field("", max_length=64)
+    time_zone: str = Field("", max_length=64)
+    organization: str = Field("", max_length=255)
+    owner: str = Field("", max_length=255)
+    locale: str = Field("", max_length=20)
+
+
+class GuestNicOut(Schema):
+    name: str
+    mac: str
+    addresses: list[str]
+
+
+class GuestFilesystemOut(Schema):
+    mountpoint: str
+    kind: str
+    total_bytes: int
+    used_bytes: int
+
+
+class GuestUserOut(Schema):
+    name: str
+    since: str
+
+
+class GuestOut(Schema):
+    """What the guest agent told when it was last asked in full. It is the guest's own word: do not trust it."""
+
+    seen_at: datetime | None
+    frozen_until: datetime | None
+    hostname: str = ""
+    os: str = ""
+    kernel: str = ""
+    time_zone: str = ""
+    nics: list[GuestNicOut] = []
+    filesystems: list[GuestFilesystemOut] = []
+    users: list[GuestUserOut] = []
+
+
+class GuestActionIn(Input):
+    """Options of a guest action; each action reads its own."""
+
+    account: str = Field("", max_length=64, description="password: an account of the guest")
+    password: str = Field("", max_length=255, description="password: the new one")
+    seconds: int = Field(60, description="freeze: thawed by itself after so long, 5 to 600")
+
+
 class VmIn(Input):
     name: str = Field(min_length=1, max_length=255)
     cluster: str = Field(description="name or id")
-    template: str | None = Field(None, description="name or id; without one the VM is blank")
+    template: str | None = Field(None, description="name (its newest version) or id; without one the VM is blank")
+    template_version: int | None = Field(None, ge=1, description="of the template that is named")
+    instance_type: str | None = Field(None, description="name or id: gives memory and CPUs where these are absent")
+    full_copy: bool = Field(False, description="disks that do not depend on the template's")
+    first_boot: FirstBootIn | None = Field(None, description="as the template says when absent, with your own SSH keys")
     iso: str | None = Field(None, description="name or id of an ISO to boot from")
     description: str = Field("", max_length=4000)
     memory_mib: int | None = Field(None, description="from the template when absent")
@@ -186,13 +258,25 @@ class TemplateOut(Schema):
     vcpus: int
     firmware: str
     os: str
+    set_up_by: str
+    sealed: bool
     created_at: datetime
 
 
 class TemplateIn(Input):
     vm: str = Field(description="name or id of the VM, which must be down")
-    name: str = Field(min_length=1, max_length=255)
+    name: str = Field("", max_length=255, description="not with version_of")
+    version_of: str | None = Field(None, description="name or id of a template that this is the next version of")
     description: str = ""
+
+
+class TemplatePatch(Input):
+    name: str | None = Field(None, min_length=1, max_length=255, description="changes for all versions")
+    description: str | None = Field(None, max_length=4000)
+    memory_mib: int | None = None
+    vcpus: int | None = None
+    os: str | None = Field(None, max_length=64)
+    set_up_by: str | None = Field(None, description="cloud-init, sysprep or none")
 
 
 class ClusterOut(Schema):

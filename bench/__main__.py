@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bench.figures import Figure
 
-MODULES = ("memory", "lists", "permissions", "scheduling", "run_vm", "event_latency", "fanout", "console", "self_service")
+MODULES = ("memory", "lists", "permissions", "scheduling", "run_vm", "template_vm", "event_latency", "fanout", "console", "self_service")
 
 
 def main(names: list[str]) -> int:

@@ -126,6 +126,7 @@ CELERY_BEAT_SCHEDULE = {
     "metrics-rollup": {"task": "metrics.rollup", "schedule": timedelta(minutes=5)},
     "vm-expiry": {"task": "vms.expiry", "schedule": timedelta(minutes=1)},
     "pools": {"task": "vms.pools", "schedule": timedelta(seconds=15), "options": {"expires": 15}},
+    "guest-thaw": {"task": "vms.thaw", "schedule": timedelta(seconds=5), "options": {"expires": 5}},
     "sessions": {"task": "accounts.sessions", "schedule": timedelta(minutes=5)},
     "notify": {"task": "events.notify", "schedule": timedelta(seconds=5), "options": {"expires": 5}},
     "retention": {"task": "events.retention", "schedule": timedelta(hours=1)},

@@ -14,6 +14,7 @@ urlpatterns = [
     path("", include("events.urls")),
     path("", include("audit.urls")),
     path("", include("metrics.urls")),
+    path("", include("lab.urls")),
     path("", include("api.urls")),
 ]
 

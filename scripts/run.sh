@@ -45,5 +45,9 @@ python manage.py bootstrap $([ $lab = 1 ] && echo --lab) 9>&-
 
 setsid honcho --procfile Procfile start 9>&- &
 honcho_pid=$!
+if [ "${VIREO_DEBIAN_IMAGE:-0}" = 1 ]; then
+  # A worker builds it meanwhile; its progress is on the page.
+  python manage.py build_debian_image --template 9>&- || echo "The Debian image was not asked for." >&2
+fi
 echo "Vireo is at http://127.0.0.1:$VIREO_PORT"
 wait "$honcho_pid"

@@ -1,9 +1,11 @@
 """Storage domains, their view from each host, and disks."""
 
+from typing import Any
+
 from django.db import models
 from django.db.models.functions import Lower
 
-from accounts.managers import VisibleManager
+from accounts.managers import VisibleManager, VisibleQuerySet
 from hosts.models import DataCenter, Host
 from portal.base import Entity
 
@@ -80,6 +82,13 @@ class DiskStatus(models.TextChoices):
 class DiskContent(models.TextChoices):
     DATA = "data"
     ISO = "iso", "ISO"
+    SEED = "seed", "first boot settings"
+
+
+class DiskQuerySet(VisibleQuerySet):
+    def visible_to(self, user: Any, permission: str = "") -> "DiskQuerySet":
+        """A VM's first boot settings are part of the VM, and no disk of anybody: they hold hashes of passwords."""
+        return super().visible_to(user, permission).exclude(content=DiskContent.SEED)  # type: ignore[return-value]
 
 
 class Disk(Entity):
@@ -100,7 +109,7 @@ class Disk(Entity):
     status = models.CharField(max_length=16, choices=DiskStatus, default=DiskStatus.OK)
     quota = models.ForeignKey("accounts.Quota", null=True, blank=True, on_delete=models.PROTECT, related_name="disks")
     backing = models.ForeignKey("self", null=True, on_delete=models.PROTECT, related_name="children")
-    objects = VisibleManager()
+    objects = models.Manager.from_queryset(DiskQuerySet)()
 
     class Meta:
         ordering = ["name"]

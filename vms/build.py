@@ -48,11 +48,13 @@ class Draft:
     copy_of: Disk | None
 
 
-def draft_disks(vm: VM, template: Template | None, domain: StorageDomain, disk_bytes: int | None, iso: Disk | None) -> list[Draft]:
-    """A disk for each of the template's, or one blank one; and a CD drive, with the ISO when there is one."""
+def draft_disks(
+    vm: VM, template: Template | None, domain: StorageDomain, disk_bytes: int | None, iso: Disk | None, *, full_copy: bool = False
+) -> list[Draft]:
+    """A disk for each of the template's, thin where it can be and `full_copy` is not asked for, or one blank one; and a CD drive."""
     made = []
     for index, source in enumerate(template.disks.order_by("created_at") if template else [None]):
-        thin = source is not None and source.domain_id == domain.pk
+        thin = source is not None and source.domain_id == domain.pk and not full_copy
         disk = Disk.objects.create(
             name=f"{vm.name}_disk{index + 1}"[:255],
             domain=domain,

@@ -1,6 +1,7 @@
 """Forms of VMs. They read and shape; vms.services decides."""
 
 import json
+from collections.abc import Collection
 from typing import Any
 
 from django import forms
@@ -13,7 +14,16 @@ from networks.models import Network
 from portal.forms import SizeField
 from storage.models import Disk, DiskContent, DiskStatus, StorageDomain, StorageStatus
 from vms.costs import attributes_of
+from vms.guest.settings import SetUpBy
 from vms.models import VM, Firmware, Template
+from vms.template_services import latest
+
+
+def with_older(context: dict[str, Any]) -> dict[str, Any]:
+    """A widget's context with the cards of older versions apart, and whether one of them is chosen."""
+    older = [option for _group, options, _index in context["widget"]["optgroups"] for option in options if option.get("older")]
+    context["widget"] |= {"older": older, "older_chosen": any(option["selected"] for option in older)}
+    return context
 
 
 class TemplateChoice(forms.RadioSelect):
@@ -21,6 +31,11 @@ class TemplateChoice(forms.RadioSelect):
 
     template_name = "vms/template_choice.html"
     option_template_name = "django/forms/widgets/radio_option.html"
+    # Ids of the newest versions; older ones stand folded below them.
+    newest: Collection[Any] = ()
+
+    def get_context(self, *arguments: Any, **options: Any) -> dict[str, Any]:
+        return with_older(super().get_context(*arguments, **options))
 
     def create_option(
         self, name: str, value: Any, label: Any, selected: Any, index: int, subindex: int | None = None, attrs: dict[str, Any] | None = None
@@ -28,12 +43,19 @@ class TemplateChoice(forms.RadioSelect):
         option = super().create_option(name, value, label, selected, index, subindex, attrs)
         template = getattr(value, "instance", None)
         option["subject"] = template
+        option["older"] = template is not None and template.pk not in self.newest
         defaults = (
             {"memory_mib": f"{template.memory_mib} MiB", "vcpus": template.vcpus} if template else {"memory_mib": "512 MiB", "vcpus": 1}
         )
         option["attrs"] |= {"data-defaults": json.dumps(defaults), "data-label": template.name if template else "Blank"}
-        option["attrs"] |= attributes_of(template)
+        option["attrs"] |= attributes_of(template) | {"data-set-up-by": template.set_up_by if template else "none"}
         return option
+
+
+def usable(user: User) -> Any:
+    """Templates that the user may use and that are ready, the newest version of each name first."""
+    found = Template.objects.visible_to(user, "template.use").exclude(disks__status=DiskStatus.LOCKED)
+    return found.prefetch_related("disks").order_by("name", "-version")
 
 
 class NewVmForm(forms.Form):
@@ -44,6 +66,13 @@ class NewVmForm(forms.Form):
     cluster = forms.ModelChoiceField(Cluster.objects.none(), empty_label=None)
     network = forms.ModelChoiceField(Network.objects.none(), required=False, empty_label="the cluster's first")
     storage_domain = forms.ModelChoiceField(StorageDomain.objects.none(), required=False, empty_label="chosen for you")
+    full_copy = forms.TypedChoiceField(
+        choices=[("", "Thin: made at once, and depend on the template"), ("full", "Full copies: take longer, and depend on nothing")],
+        coerce=bool,
+        empty_value=False,
+        required=False,
+        label="Disks from a template",
+    )
     disk_bytes = SizeField(label="Disk of a blank VM", required=False, unit="g", initial="8 GiB")
     iso = forms.ModelChoiceField(Disk.objects.none(), required=False, empty_label="none", label="Boot from ISO")
     firmware = forms.ChoiceField(choices=Firmware.choices, initial=Firmware.BIOS, label="Firmware of a blank VM")
@@ -52,11 +81,13 @@ class NewVmForm(forms.Form):
     start = forms.BooleanField(required=False, initial=True, label="Run it when it is ready")
 
     FIRST = ("name", "memory_mib", "vcpus")
-    MORE = ("cluster", "network", "storage_domain", "disk_bytes", "iso", "firmware", "quota", "description")
+    MORE = ("cluster", "network", "storage_domain", "full_copy", "disk_bytes", "iso", "firmware", "quota", "description")
 
     def __init__(self, user: User, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self.choices_of("template", Template.objects.visible_to(user, "template.use").prefetch_related("disks"))
+        templates = usable(user)
+        self.choices_of("template", templates)
+        self.fields["template"].widget.newest = latest(templates)  # type: ignore[attr-defined]
         self.choices_of("cluster", Cluster.objects.visible_to(user, "vm.create"))
         self.choices_of("network", Network.objects.visible_to(user, "network.use"))
         self.choices_of("storage_domain", StorageDomain.objects.visible_to(user, "storage_domain.use").filter(status=StorageStatus.ACTIVE))
@@ -126,8 +157,41 @@ class RunOnceForm(forms.Form):
 
 
 class TemplateForm(forms.Form):
-    name = forms.CharField(max_length=255)
+    """A template of a VM: one of its own name, or the next version of another."""
+
+    version_of = forms.ModelChoiceField(
+        Template.objects.none(),
+        required=False,
+        empty_label="a template of its own",
+        label="Make it",
+        help_text="Or the next version of one.",
+    )
+    name = forms.CharField(max_length=255, required=False, help_text="A version has the name of its template.")
     description = forms.CharField(required=False, max_length=4000)
+
+    def __init__(self, user: User, vm: VM, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        rows = Template.objects.visible_to(user, "template.edit").filter(data_center=vm.cluster.data_center_id)
+        self.fields["version_of"].queryset = rows.filter(pk__in=latest(rows))  # type: ignore[attr-defined]
+
+    def clean(self) -> dict[str, Any]:
+        data = super().clean() or {}
+        if data.get("version_of") is None and not data.get("name", "").strip():
+            self.add_error("name", "Give a name.")
+        return data
+
+
+class EditTemplateForm(forms.Form):
+    name = forms.CharField(max_length=255, help_text="All its versions have the same.")
+    description = forms.CharField(required=False, max_length=4000)
+    memory_mib = SizeField(label="Memory", mib=True)
+    vcpus = forms.IntegerField(label="Virtual CPUs", min_value=1, max_value=512)
+    os = forms.CharField(required=False, max_length=64, label="Operating system")
+    set_up_by = forms.ChoiceField(
+        choices=SetUpBy.choices,
+        label="Guests are set up by",
+        help_text="VMs made of it get a CD for this program, with their creator's SSH keys where nobody says otherwise.",
+    )
 
 
 class RemoveVmForm(forms.Form):

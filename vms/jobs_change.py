@@ -1,7 +1,11 @@
 """Jobs that change what a VM is: edit, remove; and templates."""
 
+from uuid import UUID, uuid4
+
 from django.db import IntegrityError, transaction
 
+from accounts.managers import in_force
+from accounts.models import Grant
 from accounts.quotas.models import Quota
 from hypervisor import domains
 from hypervisor import storage as pools
@@ -18,6 +22,9 @@ from storage import observe as storage_observe
 from storage.models import Disk, DiskContent, DiskStatus
 from storage.on_host import link_for
 from vms import observe, quota
+from vms.guest import steps as seed
+from vms.guest.models import FirstBootSettings
+from vms.guest.settings import SetUpBy
 from vms.models import VM, Template, VmOrigin
 from vms.services import own_disks, thin_copies
 from vms.spec import build_spec
@@ -54,11 +61,12 @@ def undefine(ctx: Context) -> None:
 
 
 def delete_disks(ctx: Context) -> None:
-    """Names first, so that a second try still knows them; then volumes, then rows."""
-    if ctx.params.get("keep_disks"):
-        return
+    """Names first, so that a second try still knows them; then volumes, then rows. Its first boot settings always go."""
     vm = find_vm(ctx)
     if vm is None:
+        return
+    seed.delete(vm)
+    if ctx.params.get("keep_disks"):
         return
     for disk in own_disks(vm):
         if disk.domain is None:
@@ -87,8 +95,10 @@ def draft_template(ctx: Context) -> None:
         raise StepFailed(f"{vm.name} runs on {vm.host}: its disks would change while they are copied.")
     if _template_of(ctx) is not None:
         return
+    before = _version_before(ctx)
     template = Template(
-        name=ctx.params["name"],
+        name=before.name if before else ctx.params["name"],
+        version=before.version + 1 if before else 1,
         description=ctx.params.get("description", ""),
         data_center=vm.cluster.data_center,
         memory_mib=vm.memory_mib,
@@ -98,6 +108,8 @@ def draft_template(ctx: Context) -> None:
         kernel=vm.kernel,
         initrd=vm.initrd,
         cmdline=vm.cmdline,
+        set_up_by=_set_up_by(vm, before),
+        sealed=vm.sealed_at is not None,
         rev=1,
     )
     ctx.save_facts(template=str(template.pk))
@@ -105,9 +117,27 @@ def draft_template(ctx: Context) -> None:
         with transaction.atomic():
             _draft_rows(ctx, vm, template)
     except IntegrityError:
-        raise StepFailed(f"A template named {template.name} exists already.") from None
+        raise StepFailed(f"A template named {template} exists already.") from None
     except NotPossible as error:
         raise StepFailed(error.reason) from None
+
+
+def _version_before(ctx: Context) -> Template | None:
+    """The newest of the versions that this one follows; None for a template of its own."""
+    wanted = ctx.params.get("version_of")
+    if not wanted:
+        return None
+    chosen = Template.objects.filter(pk=wanted).first()
+    if chosen is None:
+        raise StepFailed("The template that this should be a version of is gone.")
+    return Template.objects.filter(data_center=chosen.data_center_id, name__iexact=chosen.name).order_by("-version").first()
+
+
+def _set_up_by(vm: VM, before: Template | None) -> str:
+    """Whoever sets up the VM's guest sets up those made of it, too."""
+    told = FirstBootSettings.objects.filter(vm=vm).exclude(by=SetUpBy.NONE).values_list("by", flat=True).first()
+    origin = before or vm.template
+    return told or (origin.set_up_by if origin else SetUpBy.NONE)
 
 
 def _draft_rows(ctx: Context, vm: VM, template: Template) -> None:
@@ -118,11 +148,15 @@ def _draft_rows(ctx: Context, vm: VM, template: Template) -> None:
         raise StepFailed("The quota that it should count against is gone.")
     quota.take_template(ctx.job.user, vm, charged, template.name)
     template.save(force_insert=True)
+    if wanted_version := ctx.params.get("version_of"):
+        _copy_grants(UUID(wanted_version), template)
     for attachment in vm.attachments.select_related("disk__domain").filter(device="disk", disk__domain__isnull=False).order_by("target"):
         source = attachment.disk
         assert source is not None
         copy = Disk.objects.create(
-            name=f"{template.name}_{attachment.target}"[:255],
+            name=f"{template.name}_v{template.version}_{attachment.target}"[:255]
+            if template.version > 1
+            else f"{template.name}_{attachment.target}"[:255],
             domain=source.domain,
             host=source.host,
             format="qcow2",
@@ -132,6 +166,13 @@ def _draft_rows(ctx: Context, vm: VM, template: Template) -> None:
             quota=charged,
         )
         template.disks.add(copy)
+
+
+def _copy_grants(source: UUID, template: Template) -> None:
+    """Who may use one version may use the next."""
+    for given in Grant.objects.filter(object_type="template", object_id=source).filter(in_force()):
+        given.pk, given._state.adding, given.object_id = uuid4(), True, template.pk
+        given.save(force_insert=True)
 
 
 def copy_disks(ctx: Context) -> None:
@@ -164,6 +205,7 @@ def _drop_template(template: Template, job: Job) -> None:
     left = job.steps.filter(status=StepStatus.UNDO_FAILED).exists()
     disks = list(template.disks.all())
     key = template.pk
+    Grant.objects.filter(object_type="template", object_id=key).delete()
     template.delete()
     for disk in disks:
         if left:
@@ -188,7 +230,7 @@ def delete_template_disks(ctx: Context) -> None:
     if template is None:
         return
     if used := thin_copies(template):
-        raise StepFailed(f"{template.name} is in use: {', '.join(used)} are thin copies of it.")
+        raise StepFailed(f"{template} is in use: thin copies of its disks belong to {', '.join(used)}.")
     for disk in template.disks.select_related("domain").filter(content=DiskContent.DATA):
         if disk.domain is not None and disk.path:
             _host, link = link_for(disk)

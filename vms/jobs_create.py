@@ -13,6 +13,7 @@ from jobs.models import Job, JobStatus, StepStatus
 from storage import observe as storage_observe
 from storage.models import Disk, DiskContent, DiskStatus, StorageKind
 from vms import observe
+from vms.guest import steps as seed
 from vms.models import VM
 from vms.placement import services as placement
 from vms.steps import copy_volume, define, delete_volume, find_vm, link_to, look, vm_of
@@ -32,9 +33,8 @@ def place(ctx: Context) -> None:
 
 def _own_disks(vm: VM) -> list[Disk]:
     """All that it has but its ISO: the job has both locked until its end, so nobody else's disk is among them."""
-    return list(
-        Disk.objects.select_related("domain", "backing", "host").filter(attachments__vm=vm, content=DiskContent.DATA).order_by("created_at")
-    )
+    disks = Disk.objects.select_related("domain", "backing", "host").filter(attachments__vm=vm)
+    return list(disks.exclude(content=DiskContent.ISO).order_by("created_at"))
 
 
 def _copied(ctx: Context) -> dict[str, Disk]:
@@ -144,6 +144,7 @@ register(
     [
         StepDef("place", "Choose a host", place),
         StepDef("disks", "Make the disks", make_disks, remove_disks, weight=5),
+        StepDef("seed", "Write its first boot settings", seed.write),  # the volume is one of its disks, undone with them
         StepDef("domain", "Define the domain", make_domain, remove_domain),
         StepDef("start", "Start it", start),
         StepDef("settle", "See what became of it", settle),

@@ -13,6 +13,7 @@ from jobs.errors import StepFailed
 from jobs.kinds import StepDef
 from storage.models import Disk
 from vms import observe
+from vms.guest import steps as seed
 from vms.models import VM
 from vms.placement import services as placement
 from vms.spec import build_spec, with_iso
@@ -36,6 +37,7 @@ def _prepare(ctx: Context, vm: VM) -> None:
     elif state_of(vm) is None:
         define(vm)
         ctx.log(f"Its domain was missing on {vm.host}; it was defined again.")
+    seed.renew(ctx, vm)
 
 
 def _settle_on_host(ctx: Context, vm: VM) -> None:

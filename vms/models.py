@@ -10,6 +10,7 @@ from hosts.models import Cluster, DataCenter, Host
 from networks.models import Network
 from portal.base import Entity
 from storage.models import Disk
+from vms.guest.settings import SetUpBy
 from vms.instance_types import InstanceType as InstanceType
 
 
@@ -62,11 +63,18 @@ class Template(Entity, Hardware):
     data_center = models.ForeignKey(DataCenter, on_delete=models.PROTECT, related_name="templates")
     version = models.PositiveIntegerField(default=1)
     disks = models.ManyToManyField(Disk, related_name="templates", blank=True)
+    set_up_by = models.CharField(
+        max_length=16, choices=SetUpBy, default=SetUpBy.NONE, help_text="which program in its guests reads first boot settings"
+    )
+    sealed = models.BooleanField(default=False, help_text="its guest was cleaned of what must be its own: host keys, machine id")
     objects = VisibleManager()
 
     class Meta:
         ordering = ["name", "-version"]
         constraints = [models.UniqueConstraint(Lower("name"), "data_center", "version", name="template_name_unique")]
+
+    def __str__(self) -> str:
+        return f"{self.name}, version {self.version}" if self.version > 1 else self.name
 
 
 class VmOrigin(models.TextChoices):
@@ -101,6 +109,7 @@ class VM(Entity, Hardware):
     status_reason = models.TextField(blank=True, default="")
     status_since = models.DateTimeField(null=True)
     started_at = models.DateTimeField(null=True)
+    sealed_at = models.DateTimeField(null=True, blank=True, editable=False, help_text="since then it was not started")
     guest_hostname = models.CharField(max_length=255, blank=True, default="")
     guest_os = models.CharField(max_length=255, blank=True, default="")
     guest_addresses = models.JSONField(default=list, blank=True)
@@ -184,5 +193,6 @@ class ConsoleTicket(models.Model):
     expires_at = models.DateTimeField()
 
 
-from vms.placement.models import AffinityGroup, PlacementDecision  # noqa: E402, F401  models of this app in modules of their own
+from vms.guest.models import FirstBootSettings, GuestPassword, GuestReport  # noqa: E402, F401  models of this app in modules of their own
+from vms.placement.models import AffinityGroup, PlacementDecision  # noqa: E402, F401
 from vms.pools.models import Pool  # noqa: E402, F401

@@ -31,7 +31,18 @@ from vms.models import VM, VmOrigin, VmStatus
 BOOT_SECONDS = 15
 # A guest that was asked to shut down and still runs after this long ignored it.
 SHUTDOWN_SECONDS = 90
-_FACTS = ("status", "status_reason", "status_since", "host_id", "started_at", "rev", "guest_hostname", "guest_os", "guest_addresses")
+_FACTS = (
+    "status",
+    "status_reason",
+    "status_since",
+    "host_id",
+    "started_at",
+    "rev",
+    "guest_hostname",
+    "guest_os",
+    "guest_addresses",
+    "sealed_at",
+)
 _RUNS = frozenset({VmStatus.UP, VmStatus.POWERING_UP, VmStatus.REBOOT_IN_PROGRESS, VmStatus.PAUSED, VmStatus.POWERING_DOWN})
 # What a job did to a domain may be missing from a list that was read before; so long a removed VM's domain is not taken for a new one.
 SETTLED_SECONDS = 30
@@ -104,7 +115,7 @@ def _set(vm: VM, status: VmStatus, reason: str, at: datetime) -> bool:
     if vm.status != status:
         vm.status_since = at
     if status in _RUNS and (vm.started_at is None or vm.status in (VmStatus.DOWN, VmStatus.IMAGE_LOCKED, VmStatus.SUSPENDED)):
-        vm.started_at = at
+        vm.started_at, vm.sealed_at = at, None
     if status == VmStatus.DOWN:
         vm.started_at, vm.guest_addresses, vm.guest_hostname, vm.guest_os = None, [], "", ""
     vm.status, vm.status_reason = status, reason

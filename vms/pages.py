@@ -24,8 +24,11 @@ from portal.forms import add_errors
 from portal.pages import lists
 from portal.pages.actions import REFUSALS, Entry, answer, entries, refuse
 from portal.pages.filtering import FilterField, apply_filter
+from storage.models import DiskContent
 from vms import can, expiry, services
-from vms.forms import EditVmForm, NewVmForm, RemoveVmForm, RunOnceForm, TemplateForm
+from vms.forms import EditVmForm, NewVmForm, RemoveVmForm, RunOnceForm, TemplateForm, usable
+from vms.guest import pages as guest_pages
+from vms.guest.forms import FirstBootForm
 from vms.models import VM
 from vms.spec import attachments_of, nics_of
 
@@ -67,6 +70,7 @@ TABS = (
     ("overview", "Overview"),
     ("disks", "Disks"),
     ("networks", "Networks"),
+    ("guest", "Guest"),
     ("settings", "Settings"),
     ("permissions", "Permissions"),
     ("events", "Events"),
@@ -207,6 +211,8 @@ def vm_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
         context["attachments"] = list(vm.attachments.select_related("disk__domain", "disk__backing"))
     if context["tab"] in ("overview", "networks"):
         context["nics"] = nics_of(vm)
+    if context["tab"] == "guest":
+        context |= guest_pages.section(vm, permissions, busy)
     if context["tab"] == "events":
         context["events"] = Event.objects.filter(object_type="vm", object_id=vm.pk).select_related("job")[:100]
     if context["tab"] == "permissions":
@@ -237,19 +243,23 @@ def new(request: HttpRequest) -> HttpResponse:
         raise PermissionDenied("You may not create VMs: no grant gives you vm.create.")
     if request.method == "POST":
         form = NewVmForm(request.user, request.POST)
-        if form.is_valid():
+        told = FirstBootForm(request.user, request.POST)
+        if form.is_valid() and told.is_valid():
             data = form.cleaned_data
+            settings = told.settings(data["template"]) if told.was_sent else None
             try:
-                vm, job = services.create(request.user, services.NewVm(**data))
+                vm, job = services.create(request.user, services.NewVm(first_boot=settings, **data))
             except ValidationError as error:
-                add_errors(form, error)
+                if (rest := told.take_errors(error)) is not None:
+                    add_errors(form, rest)
             except NotPossible as error:
                 form.add_error(None, str(error))
             else:
                 return redirect(vm)
     else:
-        form = NewVmForm(request.user, initial=_first_choice(request))
-    return render(request, "vms/new.html", {"form": form, "held_quotas": held_by(request.user)}, status=422 if form.errors else 200)
+        form, told = NewVmForm(request.user, initial=_first_choice(request)), FirstBootForm(request.user)
+    context = {"form": form, "first_boot": told, "held_quotas": held_by(request.user)}
+    return render(request, "vms/new.html", context, status=422 if form.errors or told.errors else 200)
 
 
 def _first_choice(request: HttpRequest) -> dict[str, Any]:
@@ -258,7 +268,7 @@ def _first_choice(request: HttpRequest) -> dict[str, Any]:
 
     templates = Template.objects.visible_to(request.user, "template.use")
     wanted = request.GET.get("template", "")
-    template = templates.filter(pk=wanted).first() if _is_uuid(wanted) else templates.order_by("-created_at").first()
+    template = templates.filter(pk=wanted).first() if _is_uuid(wanted) else usable(request.user).order_by("-created_at").first()
     initial: dict[str, Any] = {"name": suggested_name(request)}
     if template is not None:
         initial |= {"template": template.pk, "memory_mib": template.memory_mib, "vcpus": template.vcpus}
@@ -351,7 +361,8 @@ def remove(request: HttpRequest, pk: UUID) -> HttpResponse:
         else:
             messages.info(request, f"{job.title}: asked for.")
             return redirect("vms:list")
-    kept = [attachment.disk for attachment in attachments_of(vm) if attachment.disk and attachment.disk not in disks]
+    others = [attachment.disk for attachment in attachments_of(vm) if attachment.disk and attachment.disk not in disks]
+    kept = [disk for disk in others if disk.content != DiskContent.SEED]
     context = {
         "form": form,
         "vm": vm,
@@ -389,7 +400,7 @@ def run_once(request: HttpRequest, pk: UUID) -> HttpResponse:
 def make_template(request: HttpRequest, pk: UUID) -> HttpResponse:
     vm = find(request, pk)
     require(request.user, "vm.edit", vm)
-    form = TemplateForm(request.POST or None, initial={"name": f"{vm.name} template"})
+    form = TemplateForm(request.user, vm, request.POST or None, initial={"name": f"{vm.name} template"})  # type: ignore[arg-type]
     if request.method == "POST" and form.is_valid():
         try:
             services.make_template(request.user, vm, **form.cleaned_data)
@@ -404,10 +415,20 @@ def make_template(request: HttpRequest, pk: UUID) -> HttpResponse:
         "form": form,
         "title": f"Make a template of {vm.name}",
         "verb": "Make template",
+        "text": _seal_note(vm),
         "back": vm.get_absolute_url(),
         "back_title": vm.name,
     }
     return render(request, "pages/form.html", context, status=422 if form.errors else 200)
+
+
+def _seal_note(vm: VM) -> str:
+    if vm.sealed_at is not None:
+        return "It is sealed: machines made of the template get host keys and a machine id of their own."
+    return (
+        f"{vm.name} is not sealed: machines made of the template would have its SSH host keys and machine id. "
+        "Where its guest has cloud-init and the guest agent, run it and choose «Seal and shut down» under Guest first."
+    )
 
 
 @require_POST

@@ -29,6 +29,8 @@ from storage.models import Disk, DiskContent, DiskStatus, StorageDomain, Storage
 from vms import can, quota
 from vms.build import domain_name_for, draft_disks, draft_nic, new_display_secret
 from vms.drift import ACCEPTABLE
+from vms.guest import first_boot
+from vms.guest.settings import FirstBoot
 from vms.lending import expiry_of_new
 from vms.models import VM, Firmware, Template, VmStatus
 
@@ -70,6 +72,8 @@ class NewVm:
         host: None: the scheduler chooses at the start.
         start: runs it once it is made.
         quota: what it counts against; None: the only one that the user holds there, if any.
+        first_boot: what its guest is told; None: as the template says, with the user's own SSH keys.
+        full_copy: its disks depend on no disk of the template, and take their whole space at once.
     """
 
     name: str
@@ -88,6 +92,8 @@ class NewVm:
     tags: tuple[str, ...] = ()
     host: Host | None = None
     quota: Quota | None = None
+    first_boot: FirstBoot | None = None
+    full_copy: bool = False
 
 
 @dataclass(frozen=True)
@@ -115,6 +121,7 @@ def create(user: User, new: NewVm) -> tuple[VM, Job]:
     if VM.objects.filter(cluster=new.cluster, name__iexact=name).exists():
         raise taken
     template = new.template
+    settings = first_boot.fitting(new.first_boot or first_boot.default_for(user, template), name)
     vm = VM(
         name=name,
         description=valid_text(new.description),
@@ -141,12 +148,13 @@ def create(user: User, new: NewVm) -> tuple[VM, Job]:
             quota.take_new(user, vm, storage_domain, new.disk_bytes, new.start)
             vm.domain_name = domain_name_for(vm)
             vm.save(force_insert=True)
-            drafts = draft_disks(vm, template, storage_domain, new.disk_bytes, new.iso)
+            drafts = draft_disks(vm, template, storage_domain, new.disk_bytes, new.iso, full_copy=new.full_copy)
             draft_nic(vm, network)
+            seed = first_boot.draft(vm, settings, storage_domain)
             grant("UserVmManager", vm, user=user, by=user)
             copies = {str(draft.disk.pk): str(draft.copy_of.pk) for draft in drafts if draft.copy_of is not None}
             params = {"start": new.start} | ({"copies": copies} if copies else {})
-            locks = [draft.disk for draft in drafts]
+            locks = [*(draft.disk for draft in drafts), *([seed] if seed else [])]
             change = audit.Change({}, audit.snapshot(vm, *_PLAIN_FIELDS, *_NEXT_RUN_FIELDS, "os", "cluster", "template", "expires_at"))
             job = submit("vm.create", user=user, target=vm, title=f"Create {name}", params=params, locks=locks, change=change)
             record("vm.create_asked", f"{user} asked for VM {name}", obj=vm, user=user, job=job)
@@ -354,39 +362,48 @@ def bulk(user: User, vms: Iterable[VM], action: str, **options: Any) -> list[Bul
     return results
 
 
-def make_template(user: User, vm: VM, name: str, description: str = "") -> Job:
-    """A template with full copies of the VM's disks."""
+def make_template(user: User, vm: VM, name: str, description: str = "", version_of: Template | None = None) -> Job:
+    """A template with full copies of the VM's disks.
+
+    Args:
+        version_of: it becomes this one's next version, with its name and its grants; `name` does not count then.
+    """
     if vm is None:
         raise FieldError("vm", "Name the VM.")
     _ready(user, vm, "template")
     require(user, "template.create", vm.cluster.data_center)
     if not vm.attachments.filter(device="disk", disk__domain__isnull=False).exists():
         raise NotPossible(f"{vm.name} has no disk in a storage domain: there is nothing to make a template of.")
-    name = valid_name(name)
-    if Template.objects.filter(data_center=vm.cluster.data_center_id, name__iexact=name).exists():
-        raise FieldError("name", f"A template named {name} exists already.")
+    if version_of is not None:
+        require(user, "template.edit", version_of)
+        if version_of.data_center_id != vm.cluster.data_center_id:
+            raise FieldError("version_of", f"Template {version_of.name} lies in another data center than {vm.name}.")
+        name = version_of.name
+    else:
+        name = valid_name(name)
+        if Template.objects.filter(data_center=vm.cluster.data_center_id, name__iexact=name).exists():
+            raise FieldError("name", f"A template named {name} exists already: make a new version of it.")
     charged = quota.template_quota(user, vm)
-    return submit(
-        "template.create",
-        user=user,
-        target=vm,
-        title=f"Make template {name} of {vm.name}",
-        params={"name": name, "description": valid_text(description)} | ({"quota": str(charged.pk)} if charged else {}),
-    )
+    params = {"name": name, "description": valid_text(description)} | ({"quota": str(charged.pk)} if charged else {})
+    if version_of is not None:
+        params["version_of"] = str(version_of.pk)
+    title = f"Make {'a new version of ' if version_of else ''}template {name} of {vm.name}"
+    return submit("template.create", user=user, target=vm, title=title, params=params)
 
 
 def thin_copies(template: Template) -> list[str]:
-    """Some of the disks that would be lost with the template, attached to a VM or kept without one; and VMs that are being made of it."""
-    copies = list(Disk.objects.filter(backing__templates=template).order_by("name").values_list("name", flat=True)[:5])
-    return copies or list(template.vms.filter(status=VmStatus.IMAGE_LOCKED).values_list("name", flat=True)[:5])
+    """What would be lost with the template: some of the VMs on its disks, disks without a VM, and VMs that are being made of it."""
+    copies = Disk.objects.filter(backing__templates=template).order_by("name").values_list("attachments__vm__name", "name")[:5]
+    names = list(dict.fromkeys(vm_name or name for vm_name, name in copies))
+    return names or list(template.vms.filter(status=VmStatus.IMAGE_LOCKED).values_list("name", flat=True)[:5])
 
 
 def remove_template(user: User, template: Template) -> Job:
-    """Raises NotPossible while disks of VMs are thin copies of its disks."""
+    """This version alone. Raises NotPossible while disks of VMs are thin copies of its disks."""
     require(user, "template.delete", template)
     if names := thin_copies(template):
-        raise NotPossible(f"{template.name} is in use: {', '.join(names)} are thin copies of it.")
-    return submit("template.remove", user=user, target=template, title=f"Remove template {template.name}", locks=list(template.disks.all()))
+        raise NotPossible(f"{template} is in use: thin copies of its disks belong to {', '.join(names)}. Remove these first.")
+    return submit("template.remove", user=user, target=template, title=f"Remove template {template}", locks=list(template.disks.all()))
 
 
 def accept_drift(user: User, vm: VM) -> VM:

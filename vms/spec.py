@@ -75,5 +75,6 @@ def build_spec(vm: VM, attachments: Sequence[DiskAttachment] | None = None, nics
 def with_iso(spec: DomainSpec, path: str) -> DomainSpec:
     """The same machine, booting once from an ISO in its CD drive."""
     drive = DiskSpec(source=path, target="sda", bus="sata", device="cdrom", format="raw", readonly=True)
-    others = tuple(disk for disk in spec.disks if disk.device != "cdrom" and disk.target != drive.target)
-    return replace(spec, disks=(*others, drive), boot_order=("cdrom", "hd"))
+    # The drive comes first, for it is booted from; a CD on another bus holds first boot settings, and stays.
+    others = tuple(disk for disk in spec.disks if disk.target != drive.target)
+    return replace(spec, disks=(drive, *others), boot_order=("cdrom", "hd"))

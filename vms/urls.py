@@ -2,6 +2,7 @@ from django.urls import include, path
 
 from portal.selfservice import machine
 from vms import pages, size_pages, template_pages
+from vms.guest import pages as guest
 from vms.migration import pages as migration
 from vms.placement import pages as placement
 from vms.pools import pages as pools
@@ -17,6 +18,10 @@ urlpatterns = [
     path("vms/<uuid:pk>/remove/", pages.remove, name="remove"),
     path("vms/<uuid:pk>/run-once/", pages.run_once, name="run-once"),
     path("vms/<uuid:pk>/make-template/", pages.make_template, name="make-template"),
+    path("vms/<uuid:pk>/first-boot/", guest.edit_first_boot, name="first-boot"),
+    path("vms/<uuid:pk>/guest/password/", guest.password, name="guest-password"),
+    path("vms/<uuid:pk>/guest/freeze/", guest.freeze, name="guest-freeze"),
+    path("vms/<uuid:pk>/guest/<str:name>/", guest.action, name="guest-action"),
     path("vms/<uuid:pk>/drift/", pages.drift, name="drift"),
     path("vms/<uuid:pk>/action/<str:name>/", pages.action, name="action"),
     path("vms/<uuid:vm_id>/", include("vms.consoles.urls")),
@@ -35,6 +40,7 @@ urlpatterns = [
     path("pools/<uuid:pk>/take/", pools.take, name="take"),
     path("templates/", template_pages.template_list, name="templates"),
     path("templates/<uuid:pk>/", template_pages.template_detail, name="template"),
+    path("templates/<uuid:pk>/edit/", template_pages.edit, name="edit-template"),
     path("templates/<uuid:pk>/remove/", template_pages.remove, name="remove-template"),
     path("instance-types/", size_pages.size_list, name="sizes"),
     path("instance-types/new/", size_pages.new_size, name="new-size"),

@@ -21,16 +21,19 @@ from hypervisor import capabilities, domains, stats
 from hypervisor.crew import Crew
 from hypervisor.errors import HostUnreachable, HypervisorError
 from hypervisor.events import DomainEvent, HostObserver, LinkEvent
+from hypervisor.guest_agent import guest_facts
 from hypervisor.guests import AgentInfo, agent_info
 from hypervisor.links import LinkState, links
 from storage import observe as storage_observe
 from storage import on_host as storage_on_host
 from storage.models import StorageDomain
 from vms import observe as vms_observe
+from vms.guest import observe as guest_observe
 from watcher.agents import AgentRounds
 from watcher.inbox import AWAY, Inbox, Interrupted
-from watcher.items import AgentSaid, Answered, Item, Listed, StorageSeen, Sweep
+from watcher.items import AgentSaid, Answered, GuestReported, Item, Listed, StorageSeen, Sweep
 from watcher.numbers import Numbers, Values
+from watcher.reports import Reports
 
 log = logging.getLogger(__name__)
 
@@ -73,6 +76,7 @@ class HostWatch:
         self._sampling = self._asking = False
         self._numbers = Numbers(host.pk)
         self._agents = AgentRounds(self._ask_agent, lambda uuid, info: self._inbox.put(AgentSaid(uuid, info)))
+        self._reports = Reports()
         self._reading = self._read_again = False
         self._read_at = 0.0
         self._newer: set[str] = set()
@@ -163,6 +167,8 @@ class HostWatch:
                 storage_on_host.note(self.host, found)
             case AgentSaid(uuid, info):
                 vms_observe.agent_seen(uuid, info)
+            case GuestReported(uuid, guest):
+                guest_observe.reported(uuid, guest)
             case Sweep():
                 self._sweep()
 
@@ -257,7 +263,9 @@ class HostWatch:
             host_sample, samples = stats.sample(self._link)
             at = time.time()
             self.heard_at = time.monotonic()
-            self._agents.running(sample.uuid for sample in samples if sample.state == domains.DomainState.RUNNING)
+            running = {sample.uuid for sample in samples if sample.state == domains.DomainState.RUNNING}
+            self._agents.running(running)
+            self._reports.running(running)
             values = self._numbers.take(host_sample, samples)
         finally:
             self._sampling = False
@@ -277,5 +285,13 @@ class HostWatch:
         """None from a guest without an agent, which says so at once, and from one that hangs."""
         if not self._closed:
             with suppress(HypervisorError):
-                return agent_info(self._link, uuid)
+                info = agent_info(self._link, uuid)
+                self._ask_for_all(uuid)
+                return info
         return None
+
+    def _ask_for_all(self, uuid: str) -> None:
+        if self._reports.is_due(uuid):
+            self._reports.asked(uuid)
+            with suppress(HypervisorError):
+                self._inbox.put(GuestReported(uuid, guest_facts(self._link, uuid)))

@@ -6,6 +6,7 @@ from datetime import datetime
 from hypervisor.capabilities import HostCapabilities
 from hypervisor.domains import DomainRecord
 from hypervisor.events import Event
+from hypervisor.guest_agent import GuestFacts
 from hypervisor.guests import AgentInfo
 from storage.on_host import Look
 
@@ -45,4 +46,12 @@ class Sweep:
     """Compare everything with the host."""
 
 
-Item = Event | Answered | Listed | StorageSeen | AgentSaid | Sweep
+@dataclass(frozen=True)
+class GuestReported:
+    """All that a guest's agent knows."""
+
+    uuid: str
+    facts: GuestFacts
+
+
+Item = Event | Answered | Listed | StorageSeen | AgentSaid | GuestReported | Sweep

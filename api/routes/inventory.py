@@ -6,7 +6,7 @@ from uuid import UUID
 from django.http import HttpRequest
 from ninja import Query, Router
 
-from api.lookup import Paging, filtered, named, page_of, visible
+from api.lookup import Paging, filtered, is_id, named, page_of, visible
 from api.schemas import (
     ClusterOut,
     DataCenterOut,
@@ -21,6 +21,7 @@ from api.schemas import (
     StorageDomainOut,
     TemplateIn,
     TemplateOut,
+    TemplatePatch,
 )
 from hosts import services as host_services
 from hosts.models import Cluster, DataCenter, Host
@@ -28,6 +29,7 @@ from networks.models import Network
 from portal.errors import FieldError
 from storage.models import Disk, StorageDomain
 from vms import services as vm_services
+from vms import template_services
 from vms.models import VM, Template
 
 router = Router()
@@ -77,12 +79,42 @@ def list_templates(request: HttpRequest, paging: Query[Paging], name: str | None
 @router.post("/templates", response={202: JobOut, 409: Problem, 422: Problem}, tags=["Templates"], summary="Make a template of a VM")
 def create_template(request: HttpRequest, body: TemplateIn) -> Any:
     vm = named(VM, request.user, "vm", body.vm)
-    return 202, vm_services.make_template(request.user, vm, body.name, description=body.description)
+    before = None
+    if body.version_of:
+        rows = Template.objects.visible_to(request.user, "template.edit")
+        rows = rows.filter(pk=body.version_of) if is_id(body.version_of) else rows.filter(name__iexact=body.version_of).order_by("-version")
+        before = rows.filter(data_center=vm.cluster.data_center_id).first() if vm else None
+        if before is None:
+            raise FieldError("version_of", "There is no such template there that you may change.")
+    return 202, vm_services.make_template(request.user, vm, body.name, description=body.description, version_of=before)
 
 
 @router.get("/templates/{uuid:pk}", response={200: TemplateOut, 404: Problem}, tags=["Templates"], summary="Get a template")
 def get_template(request: HttpRequest, pk: UUID) -> Any:
     return visible(Template, request.user, pk, "data_center")
+
+
+@router.patch(
+    "/templates/{uuid:pk}",
+    response={200: TemplateOut, 403: Problem, 404: Problem, 422: Problem},
+    tags=["Templates"],
+    summary="Change a template",
+)
+def change_template(request: HttpRequest, pk: UUID, body: TemplatePatch) -> Any:
+    """VMs that were made of it stay as they are."""
+    template = visible(Template, request.user, pk, "data_center")
+    return template_services.edit(request.user, template, body.model_dump(exclude_none=True))  # type: ignore[arg-type]
+
+
+@router.delete(
+    "/templates/{uuid:pk}",
+    response={202: JobOut, 403: Problem, 404: Problem, 409: Problem},
+    tags=["Templates"],
+    summary="Remove a template",
+)
+def remove_template(request: HttpRequest, pk: UUID) -> Any:
+    """This version alone; 409 while VMs are thin copies of it."""
+    return 202, vm_services.remove_template(request.user, visible(Template, request.user, pk))
 
 
 @router.get("/clusters", response=Page[ClusterOut], tags=["Inventory"], summary="List clusters")

@@ -8,7 +8,8 @@ from ninja import Query, Router
 
 from accounts.permissions import require
 from accounts.quotas.models import Quota
-from api.lookup import Paging, filtered, named, one_of, page_of, visible
+from api.lookup import Paging, filtered, is_id, named, one_of, page_of, visible
+from api.routes.guest import settings_of
 from api.schemas import ActionIn, JobOut, MigrateIn, Page, Problem, VmAndJob, VmIn, VmOut, VmPatch
 from hosts.models import Cluster, Host
 from hypervisor.migration import MigrationOptions
@@ -19,8 +20,9 @@ from storage.models import Disk, StorageDomain
 from vms import services
 from vms.can import ACTIONS
 from vms.migration import services as migration
-from vms.models import VM, Template
+from vms.models import VM, InstanceType, Template
 from vms.pages import VM_FILTERS
+from vms.template_services import named_for_use
 
 router = Router(tags=["VMs"])
 RELATED = ("cluster", "host", "template")
@@ -46,14 +48,16 @@ def list_vms(
 def create_vm(request: HttpRequest, body: VmIn) -> Any:
     user = request.user
     cluster = named(Cluster, user, "cluster", body.cluster)
-    template = named(Template, user, "template", body.template, "template.use")
+    template = _template(user, body)
+    size = one_of(InstanceType.objects.all(), "instance_type", body.instance_type)
+    defaults = size or template
     new = services.NewVm(
         name=body.name,
         cluster=cluster,
         template=template,
         iso=named(Disk, user, "iso", body.iso, content="iso"),
-        memory_mib=body.memory_mib if body.memory_mib is not None else template.memory_mib if template else 512,
-        vcpus=body.vcpus if body.vcpus is not None else template.vcpus if template else 1,
+        memory_mib=body.memory_mib if body.memory_mib is not None else defaults.memory_mib if defaults else 512,
+        vcpus=body.vcpus if body.vcpus is not None else defaults.vcpus if defaults else 1,
         disk_bytes=body.disk_bytes,
         network=named(Network, user, "network", body.network, "network.use", cluster=cluster),
         storage_domain=named(StorageDomain, user, "storage_domain", body.storage_domain, "storage_domain.use"),
@@ -62,9 +66,19 @@ def create_vm(request: HttpRequest, body: VmIn) -> Any:
         description=body.description,
         tags=tuple(body.tags),
         start=body.start,
+        full_copy=body.full_copy,
+        first_boot=settings_of(body.first_boot) if body.first_boot else None,
     )
     vm, job = services.create(user, new)
     return 202, {"vm": vm, "job": job}
+
+
+def _template(user: Any, body: VmIn) -> Template | None:
+    if not body.template:
+        return None
+    if body.template_version is None and is_id(body.template):
+        return named(Template, user, "template", body.template, "template.use")
+    return named_for_use(user, body.template, body.template_version)
 
 
 @router.get("/{uuid:pk}", response={200: VmOut, 404: Problem}, summary="Get a VM")

@@ -1,7 +1,7 @@
 """Forms of the portal. They offer only what the grants allow; the services refuse the rest again."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from django import forms
@@ -14,8 +14,11 @@ from portal.forms import SizeField
 from portal.templatetags.vireo import mib
 from storage.models import DiskStatus
 from vms.costs import attributes_of
+from vms.forms import with_older
+from vms.guest.settings import FirstBoot
 from vms.models import InstanceType, Template
 from vms.services import NewVm
+from vms.template_services import latest
 
 AS_TEMPLATE = "As the template says"
 
@@ -45,10 +48,20 @@ class TemplateCards(Cards):
     template_name = "selfservice/template_cards.html"
 
     clusters: Sequence[Cluster] = ()
+    newest: Collection[Any] = ()  # ids of the newest versions; older ones stand folded below them
+
+    def get_context(self, *arguments: Any, **options: Any) -> dict[str, Any]:
+        return with_older(super().get_context(*arguments, **options))
+
+    def create_option(self, *arguments: Any, **options: Any) -> dict[str, Any]:
+        option = super().create_option(*arguments, **options)
+        option["older"] = option["subject"] is not None and option["subject"].pk not in self.newest
+        return option
 
     def cost_of(self, subject: Any) -> dict[str, str]:
         where = cluster_for(subject, self.clusters) if subject is not None else None
-        return attributes_of(subject) | {"data-cluster": str(where.pk) if where else ""}
+        set_up_by = subject.set_up_by if subject is not None else "none"
+        return attributes_of(subject) | {"data-cluster": str(where.pk) if where else "", "data-set-up-by": set_up_by}
 
 
 class SizeCards(Cards):
@@ -78,6 +91,7 @@ class NewMachineForm(forms.Form):
         templates = usable_templates(user, self.clusters)
         networks = Network.objects.visible_to(user, "network.use").filter(cluster__in=self.clusters)
         self._offer("template", templates)
+        self.fields["template"].widget.newest = latest(templates)  # type: ignore[attr-defined]
         self._offer("size", InstanceType.objects.all())
         self._offer("cluster", Cluster.objects.filter(pk__in=[cluster.pk for cluster in self.clusters]))
         self._offer("network", networks.select_related("cluster"))
@@ -97,7 +111,7 @@ class NewMachineForm(forms.Form):
     def place_fields(self) -> list[forms.BoundField]:
         return [self[name] for name in ("cluster", "network", "quota") if name in self.fields]
 
-    def wanted(self) -> NewVm:
+    def wanted(self, first_boot: FirstBoot | None = None) -> NewVm:
         """What the service is asked for. Raises nothing: what does not fit together is the service's to refuse."""
         data = self.cleaned_data
         template, size = data["template"], data["size"]
@@ -111,6 +125,7 @@ class NewMachineForm(forms.Form):
             vcpus=(size or template).vcpus,
             network=network,
             quota=data.get("quota"),
+            first_boot=first_boot,
             start=True,
         )
 

@@ -18,6 +18,7 @@ from portal.pages.actions import REFUSALS, words_of
 from portal.selfservice.forms import ResizeForm
 from portal.selfservice.home import main_verb
 from vms import expiry, pages, services, sharing
+from vms.guest import first_boot
 from vms.models import VM
 
 
@@ -43,6 +44,7 @@ def machine(request: HttpRequest, pk: UUID) -> HttpResponse:
         "may_edit": "vm.edit" in permissions,
         "ends": expiry.banner(vm, "vm.edit" in permissions),
         "may_share": "grant.manage" in permissions,
+        "ssh_command": first_boot.ssh_command(vm) if "vm.edit" in permissions else "",
     }
     if "grant.view" in permissions:
         context["shares"] = [_described(grant, vm, request) for grant in sharing.shares(vm)]

@@ -27,11 +27,12 @@ from jobs.models import Job
 from portal.routing import websocket_urlpatterns
 from tests.build import attach, make_disk, make_host, make_network, make_nic, make_storage, make_template, make_user, make_vm
 from vms.can import ACTIONS as VM_ACTIONS
+from vms.guest.can import ACTIONS as GUEST_ACTIONS
 from vms.models import AffinityGroup, InstanceType, Pool
 
 TABLE = Path(__file__).parent / "table.tsv"
 SIGNED_OUT, NOBODY, ONE_VM = "signed out", "no grant", "UserRole on the VM alone"
-METHODS = ("GET", "POST", "PATCH", "DELETE")
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 # What stands in for a route's text parameters; every action of a kind has a row of its own.
 NAMES = {
     "vms:action": tuple(name for name in VM_ACTIONS if name not in ("console", "edit", "template", "remove")),
@@ -40,7 +41,9 @@ NAMES = {
     "networks:action": ("apply", "remove"),
     "api:act_on_vm": ("start", "shutdown", "pause", "reboot"),
     "api:act_on_host": ("activate", "maintenance", "remove"),
+    "api:act_on_guest": tuple(GUEST_ACTIONS),
     "api:explain": ("vm",),
+    "vms:guest-action": tuple(name for name in GUEST_ACTIONS if name not in ("password", "freeze")),
 }
 
 

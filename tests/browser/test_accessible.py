@@ -24,6 +24,8 @@ def test_no_page_has_a_serious_fault(stack: Stack, open_page, phone, dark):
     host = stack.api("GET", "/hosts").body["items"][0]
     job = stack.api("GET", "/jobs").body["items"][0]
     details = [f"/vms/{vm['id']}/", f"/vms/{vm['id']}/?tab=permissions", f"/vms/{vm['id']}/edit/", f"/vms/{vm['id']}/remove/", f"/vms/{vm['id']}/console/"]
+    template = stack.api("GET", "/templates").body["items"][0]
+    details += [f"/vms/{vm['id']}/?tab=guest", f"/vms/{vm['id']}/first-boot/", f"/templates/{template['id']}/", f"/templates/{template['id']}/edit/"]
     details += [f"/hosts/{host['id']}/", f"/hosts/{host['id']}/?tab=capabilities", f"/jobs/{job['id']}/"]
     page = open_page(phone=phone, dark=dark)
     faults = {}

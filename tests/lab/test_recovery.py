@@ -21,6 +21,7 @@ from storage.models import Disk, DiskStatus
 from tests.processes import running, worker
 from tests.waiting import until
 from vms import services
+from vms.guest.settings import FirstBoot, SetUpBy
 from vms.models import VM, VmStatus
 from vms.services import NewVm
 
@@ -30,11 +31,12 @@ SOON = {"VIREO_JOB_STALE_SECONDS": "2", "VIREO_JOB_HEARTBEAT_SECONDS": "0.5", "C
 EFFECTS = {
     "place": "vms.observe.placed",
     "disks": "hypervisor.storage.create_volume",
+    "seed": "hypervisor.storage.upload",
     "domain": "hypervisor.domains.define",
     "start": "hypervisor.domains.create",
     "settle": "vms.observe.created",
 }
-NAMES = ["web-01", "web-02", "web-03", "web-04", "web-05"]
+NAMES = ["web-01", "web-02", "web-03", "web-04", "web-05", "web-06"]
 FOREIGN = """<domain type='qemu'><name>{name}</name><memory unit='MiB'>64</memory>
 <os><type arch='x86_64' machine='q35'>hvm</type></os></domain>"""
 
@@ -67,7 +69,8 @@ def held_at(points, directory, **extra):
 
 
 def submit(registered, name="web-01"):
-    new = NewVm(name=name, cluster=registered.cluster, template=registered.template, memory_mib=128, start=True)
+    told = FirstBoot(by=SetUpBy.CLOUD_INIT, user="alice")
+    new = NewVm(name=name, cluster=registered.cluster, template=registered.template, memory_mib=128, start=True, first_boot=told)
     vm, job = services.create(registered.admin, new)
     return vm.pk, job.pk
 
@@ -104,7 +107,7 @@ def assert_made(registered, *asked):
         assert Event.objects.filter(kind="job.succeeded", job_id=job).count() == 1
         assert VM.objects.get(pk=vm).status in (VmStatus.POWERING_UP, VmStatus.UP)
     assert domains_of(registered.lab) == sorted((str(vm), Host.objects.get(vms__pk=vm).name) for vm, _job in asked)
-    disks = [Disk.objects.get(attachments__vm=vm) for vm, _job in asked]
+    disks = list(Disk.objects.filter(attachments__vm__in=[vm for vm, _job in asked]))
     assert {disk.status for disk in disks} == {DiskStatus.OK}
     assert volumes_of(registered) == sorted(disk.volume_name for disk in disks)
     assert not Lock.objects.exists()
