@@ -20,6 +20,7 @@ from storage.on_host import link_for
 from vms import observe, quota
 from vms.models import VM, Template, VmOrigin
 from vms.services import own_disks, thin_copies
+from vms.snapshots.jobs import delete_files as delete_layers
 from vms.spec import build_spec
 from vms.steps import copy_volume, define, delete_volume, find_vm, is_alive, link_to, look, state_of, vm_of, xml_of
 
@@ -60,7 +61,9 @@ def delete_disks(ctx: Context) -> None:
     vm = find_vm(ctx)
     if vm is None:
         return
-    for disk in own_disks(vm):
+    disks = own_disks(vm)
+    delete_layers(vm, disks)
+    for disk in disks:
         if disk.domain is None:
             continue
         if disk.path:
