@@ -4,7 +4,7 @@ from ninja import NinjaAPI
 
 from api import problems
 from api.auth import AUTH
-from api.routes import audit, instance_types, inventory, jobs, people, quotas, vms
+from api.routes import audit, instance_types, inventory, jobs, people, quotas, snapshots, vms
 
 api = NinjaAPI(
     title="Vireo",
@@ -16,6 +16,7 @@ api = NinjaAPI(
     description="Everything that a page does, by the same services. Lists answer {items, count}; an action answers 202 with its job.",
 )
 problems.install(api)
+api.add_router("/vms", snapshots.router)  # before the VMs' own, which take any word after an id for an action
 api.add_router("/vms", vms.router)
 api.add_router("", inventory.router)
 api.add_router("", instance_types.router)

@@ -5,9 +5,9 @@ libvirt 9.0 cannot return to an external snapshot, so what belongs to which is t
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, wait
-from contextlib import suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -27,6 +27,7 @@ Chain = tuple[str, ...]
 
 POLL_SECONDS = 0.2
 SWITCH_SECONDS = 120.0  # a guest that freezes its file systems writes first what it holds
+UNPLUG_SECONDS = 10.0
 LONGEST_CHAIN = 300
 _COMMITS = (libvirt.VIR_DOMAIN_BLOCK_JOB_TYPE_COMMIT, libvirt.VIR_DOMAIN_BLOCK_JOB_TYPE_ACTIVE_COMMIT)
 
@@ -109,7 +110,13 @@ def _snapshot_xml(xml: str, overlays: Mapping[str, str], memory_path: str) -> st
 
 
 def take(
-    link: HostLink, uuid: str, overlays: Mapping[str, str], *, memory_path: str = "", quiesce: bool = False, progress: Progress | None = None
+    link: HostLink,
+    uuid: str,
+    overlays: Mapping[str, str],
+    *,
+    memory_path: str = "",
+    quiesce: bool = False,
+    progress: Progress | None = None,
 ) -> None:
     """A running domain writes into other files from now on; those it wrote to stay as they are. All of its disks at once, or none.
 
@@ -134,12 +141,39 @@ def take(
         domain = connection.lookupByUUIDString(uuid)
         if not domain.isActive():
             raise InvalidState(f"{domain.name()} does not run")
-        domain.snapshotCreateXML(_snapshot_xml(domain.XMLDesc(0), overlays, memory_path), flags)
+        with _without_clipboard(domain) if memory_path else nullcontext():
+            domain.snapshotCreateXML(_snapshot_xml(domain.XMLDesc(0), overlays, memory_path), flags)
 
     if not memory_path:
         link.call(run, timeout=SWITCH_SECONDS, what="freezing its disks")
         return
     _with_progress(link, uuid, run, "saving its memory", progress)
+
+
+@contextmanager
+def _without_clipboard(domain: libvirt.virDomain) -> Iterator[None]:
+    """QEMU (seen with 7.2) saves no memory while the channel of the clipboard is plugged in: it is taken out for that long."""
+    channels = [render(each) for each in _clipboards(domain)]
+    for channel in channels:
+        domain.detachDeviceFlags(channel, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+    deadline = time.monotonic() + UNPLUG_SECONDS
+    while channels and _clipboards(domain) and time.monotonic() < deadline:
+        time.sleep(POLL_SECONDS)
+    try:
+        yield
+    finally:
+        _plug_in(domain, channels)
+
+
+def _clipboards(domain: libvirt.virDomain) -> list[etree._Element]:
+    return parse(domain.XMLDesc(0), "domain").findall("devices/channel[@type='qemu-vdagent']")
+
+
+def _plug_in(domain: libvirt.virDomain, channels: Sequence[str]) -> None:
+    """Without its clipboard a guest runs as well: what cannot be plugged in comes back at its next start."""
+    for channel in channels:
+        with suppress(libvirt.libvirtError):
+            domain.attachDeviceFlags(channel, libvirt.VIR_DOMAIN_AFFECT_LIVE)
 
 
 def restore(link: HostLink, memory_path: str, uuid: str, files: Mapping[str, str], progress: Progress | None = None) -> None:
@@ -155,6 +189,9 @@ def restore(link: HostLink, memory_path: str, uuid: str, files: Mapping[str, str
             raise InvalidState("it runs already")
         xml = connection.saveImageGetXMLDesc(memory_path, libvirt.VIR_DOMAIN_SAVE_IMAGE_XML_SECURE)
         connection.restoreFlags(memory_path, with_files(xml, files), libvirt.VIR_DOMAIN_SAVE_RUNNING)
+        domain = connection.lookupByUUIDString(uuid)
+        inactive = parse(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE), "domain")
+        _plug_in(domain, [render(each) for each in inactive.findall("devices/channel[@type='qemu-vdagent']")])
 
     _with_progress(link, uuid, run, "restoring its memory", progress)
 
@@ -265,7 +302,11 @@ def _pivot(link: HostLink, uuid: str, target: str) -> bool:
 
     def run(domain: libvirt.virDomain) -> bool:
         disk = next(
-            (each for each in parse(domain.XMLDesc(0), "domain").findall("devices/disk") if each.find(f"target[@dev='{target}']") is not None),
+            (
+                each
+                for each in parse(domain.XMLDesc(0), "domain").findall("devices/disk")
+                if each.find(f"target[@dev='{target}']") is not None
+            ),
             None,
         )
         mirror = disk.find("mirror") if disk is not None else None

@@ -185,5 +185,4 @@ class ConsoleTicket(models.Model):
 
 
 from vms.pools.models import Pool  # noqa: E402, F401  a model of this app in a module of its own
-
 from vms.snapshots.models import Layer, Position, Snapshot, SnapshotDisk  # noqa: E402, F401

@@ -26,7 +26,7 @@ from portal.pages.actions import REFUSALS, Entry, answer, entries, refuse
 from portal.pages.filtering import FilterField, apply_filter
 from vms import can, expiry, services
 from vms.forms import EditVmForm, NewVmForm, RemoveVmForm, RunOnceForm, TemplateForm
-from vms.models import VM
+from vms.models import VM, Position, Snapshot
 from vms.spec import attachments_of, nics_of
 
 VM_FILTERS = {
@@ -67,6 +67,7 @@ TABS = (
     ("overview", "Overview"),
     ("disks", "Disks"),
     ("networks", "Networks"),
+    ("snapshots", "Snapshots"),
     ("settings", "Settings"),
     ("permissions", "Permissions"),
     ("events", "Events"),
@@ -200,17 +201,27 @@ def vm_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
         "last_failure": last_failure(vm),
         "next_run": waiting_changes(vm),
         "ends": expiry.banner(vm, "vm.edit" in permissions),
+        "preview": preview_of(vm),
         "may_set_expiry": tab == "settings" and allowed(request.user, "cluster.edit", vm.cluster),
     }
     if context["tab"] in ("overview", "disks"):
         context["attachments"] = list(vm.attachments.select_related("disk__domain", "disk__backing"))
     if context["tab"] in ("overview", "networks"):
         context["nics"] = nics_of(vm)
+    if context["tab"] == "snapshots":
+        from vms.snapshots.pages import context_of  # it is built upon this module
+
+        context |= context_of(request, vm, permissions)
     if context["tab"] == "events":
         context["events"] = Event.objects.filter(object_type="vm", object_id=vm.pk).select_related("job")[:100]
     if context["tab"] == "permissions":
         context |= {"grants": described_grants(obj=vm), "obj": vm}
     return render(request, "vms/detail.html", context)
+
+
+def preview_of(vm: VM) -> Snapshot | None:
+    """The snapshot that the VM is tried at."""
+    return Snapshot.objects.filter(pk__in=Position.objects.filter(vm=vm).values("preview_id")).first()
 
 
 def last_failure(vm: VM) -> Job | None:

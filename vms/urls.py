@@ -18,6 +18,7 @@ urlpatterns = [
     path("vms/<uuid:pk>/drift/", pages.drift, name="drift"),
     path("vms/<uuid:pk>/action/<str:name>/", pages.action, name="action"),
     path("vms/<uuid:vm_id>/", include("vms.consoles.urls")),
+    path("vms/<uuid:pk>/snapshots/", include("vms.snapshots.urls")),
     path("vms/<uuid:pk>/give-back/", pools.give_back, name="give-back"),
     path("pools/", pools.pool_list, name="pools"),
     path("pools/new/", pools.new_pool, name="new-pool"),

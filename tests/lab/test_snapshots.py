@@ -159,10 +159,12 @@ def test_a_chain_that_somebody_changed_with_virsh_is_left_alone(registered):
     vm = create(registered, start=True)
     snapshot = take(registered, vm, "ours")
     with domain_of(registered, vm) as domain:
-        domain.snapshotCreateXML("<domainsnapshot/>", libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_DISK_ONLY | libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_NO_METADATA)
+        domain.snapshotCreateXML(
+            "<domainsnapshot/>", libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_DISK_ONLY | libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_NO_METADATA
+        )
     before = volumes_of(registered), files_of(vm)
-    for job in (services.delete(registered.admin, vm, snapshot), services.take(registered.admin, vm, "second")[1]):
-        job = registered.run(job)
+    for ask in (lambda: services.delete(registered.admin, vm, snapshot), lambda: services.take(registered.admin, vm, "second")[1]):
+        job = registered.run(ask())
         assert job.status == JobStatus.FAILED
         assert "changed outside of Vireo" in job.error and before[1][0] in job.error and before[1][1] in job.error
     assert (volumes_of(registered), files_of(vm)) == before

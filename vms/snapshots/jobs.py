@@ -192,7 +192,9 @@ def go_on(ctx: Context) -> None:
     except HypervisorError as error:
         if is_alive(vm):
             raise
-        raise StepFailed(f"The saved memory of {snapshot.name} cannot go on: {error}. Its disks can be previewed without it.", str(error)) from None
+        raise StepFailed(
+            f"The saved memory of {snapshot.name} cannot go on: {error}. Its disks can be previewed without it.", str(error)
+        ) from None
     look(vm, started=True)
 
 
@@ -226,7 +228,10 @@ def _undo_delete(ctx: Context) -> None:
 
 
 def forget(ctx: Context) -> None:
-    vm, snapshot = vm_of(ctx), Snapshot.objects.select_related("vm", "parent", "memory_disk__domain").filter(pk=ctx.params["snapshot"]).first()
+    vm, snapshot = (
+        vm_of(ctx),
+        Snapshot.objects.select_related("vm", "parent", "memory_disk__domain").filter(pk=ctx.params["snapshot"]).first(),
+    )
     if snapshot is not None:
         on_host.delete_memory(vm, snapshot)
         rows.forgotten(snapshot, ctx.job.user, ctx.job)

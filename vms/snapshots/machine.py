@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from vms.models import VM
+from vms.models import VM, Template
 from vms.spec import attachments_of, nics_of
 
 _HARDWARE = ("memory_mib", "vcpus", "firmware", "os", "kernel", "initrd", "cmdline")
@@ -18,13 +18,15 @@ def describe(vm: VM) -> dict[str, Any]:
     return {field: getattr(vm, field) for field in _HARDWARE} | {"disks": disks, "nics": nics}
 
 
-def apply(vm: VM, machine: dict[str, Any]) -> list[str]:
-    """Sets the VM's hardware as it was; disks and NICs that it got or lost since stay as they are. Returns the fields to save."""
+def apply(vm: VM | Template, machine: dict[str, Any]) -> list[str]:
+    """Sets the hardware as it was; disks and NICs that a VM got or lost since stay as they are. Returns the fields to save."""
     fields = [field for field in _HARDWARE if field in machine]
     for field in fields:
         setattr(vm, field, machine[field])
-    vm.next_run = {}
-    return [*fields, "next_run"]
+    if isinstance(vm, VM):
+        vm.next_run = {}
+        fields.append("next_run")
+    return fields
 
 
 def other_devices(vm: VM, machine: dict[str, Any]) -> str:

@@ -9,8 +9,6 @@ from django.db import transaction
 
 from accounts.models import User
 from accounts.permissions import require
-from accounts.quotas import rules as quotas
-from accounts.quotas.models import Resource
 from audit import log as audit
 from events.log import record
 from jobs.engine import submit

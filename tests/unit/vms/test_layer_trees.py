@@ -79,9 +79,9 @@ class Model:
                 return
             if isinstance(chore, Drop):
                 file = self.tree.nodes[chore.layer].file
-                assert file not in self.backing.values() or all(
-                    self.backing[node.file] != file for node in self.tree.nodes.values()
-                ), "a file that another reads from is deleted"
+                assert file not in self.backing.values() or all(self.backing[node.file] != file for node in self.tree.nodes.values()), (
+                    "a file that another reads from is deleted"
+                )
                 del self.files[file], self.backing[file]
                 self.tree = chain.dropped(self.tree, chore)
             else:
@@ -149,6 +149,8 @@ def test_a_layer_that_two_build_on_stays_until_one_is_left():
 
 
 def test_a_running_machine_merges_in_its_own_chain_alone():
-    tree = Tree({"base": Node("", "a"), "one": Node("base", "b"), "two": Node("one", "c"), "three": Node("base", "d")}, "three", "", {"s": "two"})
+    tree = Tree(
+        {"base": Node("", "a"), "one": Node("base", "b"), "two": Node("one", "c"), "three": Node("base", "d")}, "three", "", {"s": "two"}
+    )
     assert chain.next_chore(tree, online=True) is None
     assert chain.next_chore(tree, online=False) == Merge("one", "two", "")
