@@ -16,7 +16,7 @@ from accounts.models import Grant, User
 
 # Every permission there is, in the order in which pages show them.
 PERMISSIONS: dict[str, tuple[str, ...]] = {
-    "vm": ("view", "create", "edit", "delete", "start", "stop", "reboot", "pause", "migrate", "console", "adopt"),
+    "vm": ("view", "create", "edit", "delete", "start", "stop", "reboot", "pause", "migrate", "console", "snapshot", "adopt"),
     "template": ("view", "use", "create", "edit", "delete"),
     "pool": ("view", "use", "create", "edit", "delete"),
     "disk": ("view", "create", "attach", "edit", "delete"),
@@ -70,10 +70,16 @@ PREDEFINED_ROLES: dict[str, tuple[str, frozenset[str]]] = {
     "NetworkAdmin": ("Manages networks.", frozenset(_of("network") | {"cluster.view", "data_center.view"})),
     "TemplateAdmin": ("Manages templates.", frozenset(_of("template") | {"data_center.view", "disk.view"})),
     "UserRole": ("Runs a VM and uses its console.", frozenset(_RUN)),
-    "UserVmRunTimeManager": ("Runs a VM and changes what it has while running.", frozenset(_RUN | {"vm.edit", "disk.view", "disk.attach"})),
+    "UserVmRunTimeManager": (
+        "Runs a VM and changes what it has while running.",
+        frozenset(_RUN | {"vm.edit", "vm.snapshot", "disk.view", "disk.attach"}),
+    ),
     "UserVmManager": (
         "Owns a VM: runs, edits, shares and removes it.",
-        frozenset(_RUN | {"vm.edit", "vm.delete", "disk.view", "disk.attach", "disk.edit", "disk.delete", "grant.view", "grant.manage"}),
+        frozenset(
+            _RUN
+            | {"vm.edit", "vm.delete", "vm.snapshot", "disk.view", "disk.attach", "disk.edit", "disk.delete", "grant.view", "grant.manage"}
+        ),
     ),
     "VmCreator": (
         "Creates VMs and owns what they create.",

@@ -4,7 +4,7 @@ from ninja import NinjaAPI
 
 from api import problems
 from api.auth import AUTH
-from api.routes import audit, guest, instance_types, inventory, jobs, people, pools, quotas, vms
+from api.routes import audit, guest, instance_types, inventory, jobs, people, pools, quotas, snapshots, vms
 
 api = NinjaAPI(
     title="Vireo",
@@ -16,7 +16,9 @@ api = NinjaAPI(
     description="Everything that a page does, by the same services. Lists answer {items, count}; an action answers 202 with its job.",
 )
 problems.install(api)
-api.add_router("", guest.router)  # before the VMs, whose actions would take its paths
+# Before the VMs' own, which take any word after an id for an action.
+api.add_router("", guest.router)
+api.add_router("/vms", snapshots.router)
 api.add_router("/vms", vms.router)
 api.add_router("/pools", pools.router)
 api.add_router("", inventory.router)

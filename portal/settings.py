@@ -199,6 +199,9 @@ WATCHER_SWEEP_SECONDS = env.float("VIREO_SWEEP_SECONDS", default=30.0)
 JOB_HEARTBEAT_SECONDS = env.float("VIREO_JOB_HEARTBEAT_SECONDS", default=2.0)
 JOB_STALE_SECONDS = env.float("VIREO_JOB_STALE_SECONDS", default=10.0)
 
+# So many snapshots a VM may have: each makes every read of an old block pass through one file more.
+SNAPSHOTS_PER_VM = env.int("VIREO_SNAPSHOTS_PER_VM", default=32)
+
 # Days. Machines that users of the portal make are lent for so long (0: without an end); when they are told of the end, and
 # how long a machine that ended is kept before it is removed.
 PORTAL_VM_DAYS = env.int("VIREO_PORTAL_VM_DAYS", default=0)

@@ -102,6 +102,7 @@ class Disk(Entity):
     )
     host = models.ForeignKey(Host, null=True, on_delete=models.PROTECT, related_name="local_disks")
     path = models.CharField(max_length=1024, blank=True, default="", help_text="full path on the host; empty until the volume exists")
+    volume = models.CharField(max_length=255, blank=True, default="", help_text="empty: the one that is named after the disk")
     content = models.CharField(max_length=8, choices=DiskContent, default=DiskContent.DATA)
     format = models.CharField(max_length=8, default="qcow2")
     capacity_bytes = models.PositiveBigIntegerField(default=0)
@@ -116,5 +117,5 @@ class Disk(Entity):
 
     @property
     def volume_name(self) -> str:
-        """File names are ours: never what a user typed."""
-        return f"{self.id}.{'iso' if self.content == DiskContent.ISO else self.format}"
+        """File names are ours: never what a user typed. A disk with snapshots writes into its newest layer."""
+        return self.volume or f"{self.id}.{'iso' if self.content == DiskContent.ISO else self.format}"

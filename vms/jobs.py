@@ -4,5 +4,7 @@ from vms import jobs_change, jobs_create, jobs_run
 from vms.guest import jobs as guest_jobs
 from vms.guest import steps as guest_steps
 from vms.migration import jobs as migration
+from vms.snapshots import copies as jobs_copies
+from vms.snapshots import jobs as jobs_snapshots
 
-__all__ = ["guest_jobs", "guest_steps", "jobs_change", "jobs_create", "jobs_run", "migration"]
+__all__ = ["guest_jobs", "guest_steps", "jobs_change", "jobs_copies", "jobs_create", "jobs_run", "jobs_snapshots", "migration"]

@@ -27,6 +27,7 @@ from vms.guest.models import FirstBootSettings
 from vms.guest.settings import SetUpBy
 from vms.models import VM, Template, VmOrigin
 from vms.services import own_disks, thin_copies
+from vms.snapshots.jobs import delete_files as delete_layers
 from vms.spec import build_spec
 from vms.steps import copy_volume, define, delete_volume, find_vm, is_alive, link_to, look, state_of, vm_of, xml_of
 
@@ -68,7 +69,9 @@ def delete_disks(ctx: Context) -> None:
     seed.delete(vm)
     if ctx.params.get("keep_disks"):
         return
-    for disk in own_disks(vm):
+    disks = own_disks(vm)
+    delete_layers(vm, disks)
+    for disk in disks:
         if disk.domain is None:
             continue
         if disk.path:

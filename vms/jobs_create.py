@@ -14,7 +14,7 @@ from storage import observe as storage_observe
 from storage.models import Disk, DiskContent, DiskStatus, StorageKind
 from vms import observe
 from vms.guest import steps as seed
-from vms.models import VM
+from vms.models import VM, Layer
 from vms.placement import services as placement
 from vms.steps import copy_volume, define, delete_volume, find_vm, link_to, look, vm_of
 
@@ -43,7 +43,11 @@ def _copied(ctx: Context) -> dict[str, Disk]:
     found = {str(disk.pk): disk for disk in Disk.objects.select_related("domain", "host").filter(pk__in=wanted.values())}
     if len(found) < len(set(wanted.values())):
         raise StepFailed("A disk of the template is gone.")
-    return {key: found[source] for key, source in wanted.items()}
+    copied = {key: found[source] for key, source in wanted.items()}
+    for key, layer in Layer.objects.in_bulk(ctx.params.get("layers", {}).values()).items():  # as the source was at a snapshot
+        source = next(copied[each] for each, wants in ctx.params["layers"].items() if wants == str(key))
+        source.path, source.volume, source.format = layer.path, layer.volume, layer.format
+    return copied
 
 
 def make_disks(ctx: Context) -> None:

@@ -196,3 +196,4 @@ class ConsoleTicket(models.Model):
 from vms.guest.models import FirstBootSettings, GuestPassword, GuestReport  # noqa: E402, F401  models of this app in modules of their own
 from vms.placement.models import AffinityGroup, PlacementDecision  # noqa: E402, F401
 from vms.pools.models import Pool  # noqa: E402, F401
+from vms.snapshots.models import Layer, Position, Snapshot, SnapshotDisk  # noqa: E402, F401

@@ -20,6 +20,7 @@ from hypervisor.domain_xml import Difference
 from hypervisor.domains import DomainRecord
 from hypervisor.events import DomainEvent
 from hypervisor.guests import AgentInfo
+from hypervisor.workbench import is_workbench
 from jobs.models import Job
 from portal.live import publish
 from portal.names import plain
@@ -164,7 +165,7 @@ def sync_host(host: Host, records: Sequence[DomainRecord], listed_at: datetime |
         newer: ids of domains of which an event was heard since then: it knows better than `records`.
     """
     listed_at = listed_at or timezone.now()
-    seen = {record.uuid: record for record in records if record.uuid not in newer}
+    seen = {record.uuid: record for record in records if record.uuid not in newer and not is_workbench(record.name)}
     vms = {str(vm.pk): vm for vm in VM.objects.filter(pk__in=seen)}
     # Read first, and lock only what differs: in quiet times a sweep writes nothing.
     changed = [uuid for uuid, vm in vms.items() if _apply_record(host, vm, seen[uuid])]

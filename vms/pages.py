@@ -29,7 +29,7 @@ from vms import can, expiry, services
 from vms.forms import EditVmForm, NewVmForm, RemoveVmForm, RunOnceForm, TemplateForm, usable
 from vms.guest import pages as guest_pages
 from vms.guest.forms import FirstBootForm
-from vms.models import VM
+from vms.models import VM, Position, Snapshot
 from vms.spec import attachments_of, nics_of
 
 VM_FILTERS = {
@@ -71,6 +71,7 @@ TABS = (
     ("disks", "Disks"),
     ("networks", "Networks"),
     ("guest", "Guest"),
+    ("snapshots", "Snapshots"),
     ("settings", "Settings"),
     ("permissions", "Permissions"),
     ("events", "Events"),
@@ -205,6 +206,7 @@ def vm_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
         "last_failure": last_failure(vm),
         "next_run": waiting_changes(vm),
         "ends": expiry.banner(vm, "vm.edit" in permissions),
+        "preview": preview_of(vm),
         "may_set_expiry": tab == "settings" and allowed(request.user, "cluster.edit", vm.cluster),
     }
     if context["tab"] in ("overview", "disks"):
@@ -213,11 +215,20 @@ def vm_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
         context["nics"] = nics_of(vm)
     if context["tab"] == "guest":
         context |= guest_pages.section(vm, permissions, busy)
+    if context["tab"] == "snapshots":
+        from vms.snapshots.pages import context_of  # it is built upon this module
+
+        context |= context_of(request, vm, permissions)
     if context["tab"] == "events":
         context["events"] = Event.objects.filter(object_type="vm", object_id=vm.pk).select_related("job")[:100]
     if context["tab"] == "permissions":
         context |= {"grants": described_grants(obj=vm), "obj": vm}
     return render(request, "vms/detail.html", context)
+
+
+def preview_of(vm: VM) -> Snapshot | None:
+    """The snapshot that the VM is tried at."""
+    return Snapshot.objects.filter(pk__in=Position.objects.filter(vm=vm).values("preview_id")).first()
 
 
 def last_failure(vm: VM) -> Job | None:

@@ -56,6 +56,11 @@ def take_start(user: User, vm: VM) -> None:
     rules.take(user, vm.quota, claims, subject="this VM", obj=vm)
 
 
+def take_snapshot(user: User, vm: VM) -> None:
+    """One more snapshot of the locked VM. Raises NotPossible."""
+    rules.take(user, vm.quota, [Claim(Resource.SNAPSHOTS, 1, vm.cluster_id)], subject="this snapshot", obj=vm)
+
+
 def asked_at_start(vm: VM, resource: str) -> int:
     """What it will have once it runs: what waits for its next run is applied by then."""
     return vm.next_run.get(resource, getattr(vm, resource))
@@ -109,7 +114,7 @@ def claims_of_disks(disks: Iterable[Disk]) -> list[Claim]:
 
 def everything_of(vm: VM, disks: Iterable[Disk]) -> list[Claim]:
     """All that the VM and these disks take now."""
-    claims = [Claim(Resource.VMS, 1, vm.cluster_id)]
+    claims = [Claim(Resource.VMS, 1, vm.cluster_id), Claim(Resource.SNAPSHOTS, vm.snapshots.count(), vm.cluster_id)]
     if takes_compute(vm):
         claims += [Claim(resource, asked(vm, resource), vm.cluster_id) for resource in (Resource.VCPUS, Resource.MEMORY)]
     return claims + claims_of_disks(disks)

@@ -277,8 +277,11 @@ def _iso_for(user: User, vm: VM, key: Any) -> Disk:
 def remove(user: User, vm: VM, keep_disks: bool = False) -> Job:
     """Domain, row and, unless they are kept, its own disks. Foreign files of an adopted VM are never deleted."""
     _ready(user, vm, "remove")
-    disks = [] if keep_disks else own_disks(vm)
-    return submit("vm.remove", user=user, target=vm, title=f"Remove {vm.name}", params={"keep_disks": keep_disks}, locks=disks)
+    snapshots = list(vm.snapshots.all())
+    if keep_disks and snapshots:
+        raise NotPossible(f"{vm.name} has snapshots, whose layers are no use without it: delete them first, or remove its disks, too.")
+    locks = [] if keep_disks else [*own_disks(vm), *snapshots]
+    return submit("vm.remove", user=user, target=vm, title=f"Remove {vm.name}", params={"keep_disks": keep_disks}, locks=locks)
 
 
 def own_disks(vm: VM) -> list[Disk]:

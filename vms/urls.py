@@ -25,6 +25,7 @@ urlpatterns = [
     path("vms/<uuid:pk>/drift/", pages.drift, name="drift"),
     path("vms/<uuid:pk>/action/<str:name>/", pages.action, name="action"),
     path("vms/<uuid:vm_id>/", include("vms.consoles.urls")),
+    path("vms/<uuid:pk>/snapshots/", include("vms.snapshots.urls")),
     path("vms/<uuid:pk>/give-back/", pools.give_back, name="give-back"),
     path("vms/<uuid:pk>/migrate/", migration.migrate, name="migrate"),
     path("vms/<uuid:pk>/placement/", placement.decisions, name="decisions"),

@@ -14,7 +14,7 @@ from accounts.quotas.services import LimitKey
 from hosts.models import DataCenter
 from portal.forms import SizeField
 
-COMPUTE = (Resource.VMS, Resource.VCPUS, Resource.MEMORY)
+COMPUTE = (Resource.VMS, Resource.VCPUS, Resource.MEMORY, Resource.SNAPSHOTS)
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def _places(data_center: DataCenter) -> list[Place]:
 def _amount_field(resource: Resource, place: str) -> forms.Field:
     label = {"aria-label": f"{resource.label}, {place}", "placeholder": "no limit", "title": resource.label}
     field: forms.Field
-    if resource in (Resource.VMS, Resource.VCPUS):
+    if resource in (Resource.VMS, Resource.VCPUS, Resource.SNAPSHOTS):
         field = forms.IntegerField(required=False, min_value=0, max_value=10**6)
     else:
         field = SizeField(required=False, mib=resource == Resource.MEMORY, unit="g")

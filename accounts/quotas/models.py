@@ -58,6 +58,7 @@ class Resource(models.TextChoices):
     VCPUS = "vcpus", "vCPUs"
     MEMORY = "memory_mib", "Memory"
     STORAGE = "storage_bytes", "Storage"
+    SNAPSHOTS = "snapshots", "Snapshots"
 
 
 class QuotaLimit(models.Model):

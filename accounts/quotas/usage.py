@@ -11,7 +11,7 @@ from django.db.models import Q, QuerySet, Sum
 from accounts.quotas.models import Quota, QuotaLimit, Resource
 from jobs.models import Lock
 from storage.models import Disk
-from vms.models import VM, VmStatus
+from vms.models import VM, Snapshot, VmStatus
 
 AT_REST = (VmStatus.DOWN, VmStatus.SUSPENDED, VmStatus.IMAGE_LOCKED)
 _RUN_KINDS = ("vm.start", "vm.start_paused", "vm.run_once")
@@ -20,6 +20,7 @@ _RUN_KINDS = ("vm.start", "vm.start_paused", "vm.run_once")
 def taking_compute() -> Q:
     """A filter for the VMs that run, or that a job is about to run."""
     run = Q(job__kind__in=_RUN_KINDS) | Q(job__kind="vm.create", job__params__start=True)
+    run |= Q(job__kind__in=("snapshot.preview", "snapshot.revert"), job__params__memory=True)
     return ~Q(status__in=AT_REST) | Q(pk__in=Lock.objects.filter(run, object_type=VM.OBJECT_TYPE).values("object_id"))
 
 
@@ -33,6 +34,8 @@ def used(quota: Quota, resource: str, cluster_id: Any = None, storage_domain_id:
     if resource == Resource.STORAGE:
         disks = _in_place(Disk.objects.filter(quota=quota), domain_id=storage_domain_id)
         return disks.aggregate(total=Sum("capacity_bytes"))["total"] or 0
+    if resource == Resource.SNAPSHOTS:
+        return _in_place(Snapshot.objects.filter(vm__quota=quota), vm__cluster_id=cluster_id).count()
     vms = _in_place(VM.objects.filter(quota=quota), cluster_id=cluster_id)
     if resource == Resource.VMS:
         return vms.count()

@@ -15,7 +15,7 @@ def counted(resource: str, value: int) -> str:
     """«4 vCPUs», «1 VM», «4 GiB of memory»."""
     if resource in (Resource.MEMORY, Resource.STORAGE):
         return f"{amount(resource, value)} of {Resource(resource).label.lower()}"
-    label = Resource(resource).label
+    label = "snapshots" if resource == Resource.SNAPSHOTS else Resource(resource).label
     return f"{value} {label[:-1] if value == 1 else label}"
 
 
@@ -32,7 +32,7 @@ def refusal(limit: QuotaLimit, used: int, more: int, grace: int, subject: str) -
     allows = f"Quota {limit.quota} allows {counted(resource, limit.amount)}{place(limit)}"
     if grace:
         allows += f", and {grace} % more for a while"
-    is_or_are = "is" if used == 1 and resource in (Resource.VMS, Resource.VCPUS) else "are"
-    if resource == Resource.VMS:
+    is_or_are = "is" if used == 1 and resource in (Resource.VMS, Resource.VCPUS, Resource.SNAPSHOTS) else "are"
+    if resource in (Resource.VMS, Resource.SNAPSHOTS):
         return f"{allows}; {used} {is_or_are} used."
     return f"{allows}; {amount(resource, used)} {is_or_are} used and {subject} needs {amount(resource, more)}."

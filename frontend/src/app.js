@@ -6,6 +6,7 @@ import "./css/tokens.css";
 import "./css/shell.css";
 import "./css/parts.css";
 import "./css/portal.css";
+import "./css/snapshots.css";
 
 import "./actions.js";
 import "./bulk.js";

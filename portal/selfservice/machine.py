@@ -20,6 +20,7 @@ from portal.selfservice.home import main_verb
 from vms import expiry, pages, services, sharing
 from vms.guest import first_boot
 from vms.models import VM
+from vms.snapshots.pages import context_of
 
 
 @require_GET
@@ -42,10 +43,12 @@ def machine(request: HttpRequest, pk: UUID) -> HttpResponse:
         "next_run": pages.waiting_changes(vm),
         "disks": [attachment.disk for attachment in vm.attachments.filter(device="disk").select_related("disk") if attachment.disk],
         "may_edit": "vm.edit" in permissions,
+        "preview": pages.preview_of(vm),
         "ends": expiry.banner(vm, "vm.edit" in permissions),
         "may_share": "grant.manage" in permissions,
         "ssh_command": first_boot.ssh_command(vm) if "vm.edit" in permissions else "",
     }
+    context |= context_of(request, vm, permissions)
     if "grant.view" in permissions:
         context["shares"] = [_described(grant, vm, request) for grant in sharing.shares(vm)]
     if context["may_share"]:
