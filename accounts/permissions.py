@@ -19,7 +19,7 @@ PERMISSIONS: dict[str, tuple[str, ...]] = {
     "vm": ("view", "create", "edit", "delete", "start", "stop", "reboot", "pause", "console", "adopt"),
     "template": ("view", "use", "create", "edit", "delete"),
     "pool": ("view", "use", "create", "edit", "delete"),
-    "disk": ("view", "create", "attach", "edit", "delete"),
+    "disk": ("view", "create", "attach", "edit", "delete", "download"),
     "network": ("view", "use", "create", "edit", "delete"),
     "storage_domain": ("view", "use", "create", "edit", "delete"),
     "host": ("view", "create", "edit", "delete", "maintain"),
@@ -73,7 +73,7 @@ PREDEFINED_ROLES: dict[str, tuple[str, frozenset[str]]] = {
     "UserVmRunTimeManager": ("Runs a VM and changes what it has while running.", frozenset(_RUN | {"vm.edit", "disk.view", "disk.attach"})),
     "UserVmManager": (
         "Owns a VM: runs, edits, shares and removes it.",
-        frozenset(_RUN | {"vm.edit", "vm.delete", "disk.view", "disk.attach", "disk.edit", "disk.delete", "grant.view", "grant.manage"}),
+        frozenset(_RUN | {"vm.edit", "vm.delete", "disk.view", "disk.attach", "disk.edit", "disk.delete", "disk.download", "grant.view", "grant.manage"}),
     ),
     "VmCreator": (
         "Creates VMs and owns what they create.",
