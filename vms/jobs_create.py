@@ -143,14 +143,11 @@ def _end(job: Job) -> None:
             Disk.objects.filter(pk__in=[disk.pk for disk in disks]).delete()
 
 
-register(
-    "vm.create",
-    [
-        StepDef("place", "Choose a host", place),
-        StepDef("disks", "Make the disks", make_disks, remove_disks, weight=5),
-        StepDef("domain", "Define the domain", make_domain, remove_domain),
-        StepDef("start", "Start it", start),
-        StepDef("settle", "See what became of it", settle),
-    ],
-    on_end=_end,
-)
+STEPS = [
+    StepDef("place", "Choose a host", place),
+    StepDef("disks", "Make the disks", make_disks, remove_disks, weight=5),
+    StepDef("domain", "Define the domain", make_domain, remove_domain),
+    StepDef("start", "Start it", start),
+    StepDef("settle", "See what became of it", settle),
+]
+register("vm.create", STEPS, on_end=_end)

@@ -27,6 +27,7 @@ from portal.pages.filtering import FilterField, apply_filter
 from vms import can, expiry, services
 from vms.forms import EditVmForm, NewVmForm, RemoveVmForm, RunOnceForm, TemplateForm
 from vms.models import VM
+from vms.ova import services as ova
 from vms.spec import attachments_of, nics_of
 
 VM_FILTERS = {
@@ -204,6 +205,8 @@ def vm_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
     }
     if context["tab"] in ("overview", "disks"):
         context["attachments"] = list(vm.attachments.select_related("disk__domain", "disk__backing"))
+    if context["tab"] == "disks":
+        context["ova_bytes"] = ova.bytes_of(vm)
     if context["tab"] in ("overview", "networks"):
         context["nics"] = nics_of(vm)
     if context["tab"] == "events":

@@ -2,6 +2,7 @@ from django.urls import include, path
 
 from portal.selfservice import machine
 from vms import pages, size_pages, template_pages
+from vms.ova import pages as ova
 from vms.pools import pages as pools
 
 app_name = "vms"
@@ -19,6 +20,8 @@ urlpatterns = [
     path("vms/<uuid:pk>/action/<str:name>/", pages.action, name="action"),
     path("vms/<uuid:vm_id>/", include("vms.consoles.urls")),
     path("vms/<uuid:pk>/give-back/", pools.give_back, name="give-back"),
+    path("images/ova/<uuid:pk>/", ova.preview, name="import-ova"),
+    path("vms/<uuid:pk>/ova/", ova.export, name="ova"),
     path("pools/", pools.pool_list, name="pools"),
     path("pools/new/", pools.new_pool, name="new-pool"),
     path("pools/<uuid:pk>/", pools.pool, name="pool"),

@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from channels.db import database_sync_to_async
 from django.conf import settings
@@ -98,10 +99,11 @@ def size_of(disk: Disk) -> tuple[HostLink, int]:
         raise NotPossible(str(error)) from None
 
 
-def note(user: User, disk: Disk, part: Part) -> None:
-    """One event for a download, not for each part that a client fetches of it."""
+def note(user: User, obj: Any, part: Part) -> None:
+    """One event for a download of a disk or a VM, not for each part that a client fetches of it."""
     if part.start == 0:
-        record("disk.downloaded", f"{user} downloaded disk {disk.name}", obj=disk, user=user, details={"bytes": part.length})
+        kind = f"{obj.OBJECT_TYPE}.downloaded"
+        record(kind, f"{user} downloaded {obj.name}", obj=obj, user=user, details={"bytes": part.length})
 
 
 async def from_storage(link: HostLink, disk: Disk, part: Part) -> AsyncIterator[bytes]:

@@ -2,8 +2,6 @@
 
 from django import forms
 
-from accounts.models import User
-from accounts.quotas.models import Quota
 from storage.forms import _InDomain, _quota_field
 from storage.models import StorageDomain
 
@@ -40,32 +38,3 @@ class UrlForm(_Into):
         widget=forms.URLInput(attrs={"placeholder": "https://", "autocomplete": "off"}),
         help_text="Fetched by the portal, from the public Internet and what its administrator permits.",
     )
-
-
-class OvaForm(forms.Form):
-    """What becomes of an OVA. Args: name, memory_mib, vcpus: as the OVA says."""
-
-    name = forms.CharField(max_length=255)
-    cluster = forms.ModelChoiceField(None, empty_label=None)
-    domain = forms.ModelChoiceField(None, empty_label=None, label="Storage domain")
-    network = forms.ModelChoiceField(None, required=False, empty_label="none: the NICs stay unplugged")
-    quota = forms.ModelChoiceField(None, required=False, empty_label="none, or your only one", label="Counts against quota")
-    start = forms.BooleanField(required=False, label="Run it when it is made")
-
-    def __init__(self, user: User, *arguments: object, **options: object) -> None:
-        from hosts.models import Cluster
-        from networks.models import Network
-        from storage.models import StorageStatus
-
-        super().__init__(*arguments, **options)  # type: ignore[arg-type]
-        quotas = Quota.objects.usable_by(user)
-        rows = {
-            "cluster": Cluster.objects.visible_to(user, "vm.create"),
-            "domain": StorageDomain.objects.visible_to(user, "disk.create").filter(status=StorageStatus.ACTIVE),
-            "network": Network.objects.visible_to(user, "network.use"),
-            "quota": quotas,
-        }
-        for name, found in rows.items():
-            self.fields[name].queryset = found  # type: ignore[attr-defined]
-        if not quotas.exists():
-            del self.fields["quota"]

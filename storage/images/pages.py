@@ -5,10 +5,9 @@ from uuid import UUID
 
 from django.core.exceptions import PermissionDenied
 from django.db.models import Q
-from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
-from django.utils.http import content_disposition_header
 from django.views.decorators.http import require_GET, require_POST, require_safe
 
 from accounts.permissions import anywhere, require
@@ -19,10 +18,10 @@ from portal.pages.forms import form_page
 from storage.images import downloads, fetch, uploads
 from storage.images.forms import UploadForm, UrlForm
 from storage.images.models import Upload, UploadStatus
-from storage.images.ova_pages import ova
+from storage.images.sending import send, send_file
 from storage.models import Disk, DiskContent
 
-__all__ = ["download", "export", "give_up", "image_list", "import_url", "ova", "upload"]
+__all__ = ["download", "export", "give_up", "image_list", "import_url", "upload"]
 
 IMAGES = lists.ListPage(
     title="Images",
@@ -113,39 +112,14 @@ def download(request: HttpRequest, pk: UUID) -> HttpResponse:
         path = downloads.export_path(disk, wanted) if wanted in downloads.EXPORT_FORMATS else None
         if path is None or not path.exists():
             raise Http404("There is no such export, or it was kept long enough: export the disk again.")
-        total = path.stat().st_size
-        return _send(request, disk, total, wanted, lambda part: downloads.from_file(path, part), tag=str(path.stat().st_mtime_ns))
+        return send_file(request, path, disk, wanted)
     try:
         downloads.ensure(disk)
         link, total = downloads.size_of(disk)
     except REFUSALS as error:
         return refuse(request, disk.get_absolute_url(), error)
     suffix = "iso" if disk.content == DiskContent.ISO else disk.format
-    return _send(request, disk, total, suffix, lambda part: downloads.from_storage(link, disk, part), tag=str(disk.rev))
-
-
-def _send(request: HttpRequest, disk: Disk, total: int, suffix: str, body: Any, tag: str) -> HttpResponse:
-    etag = f'"{disk.pk.hex}-{tag}-{total}"'
-    wanted = request.headers.get("Range", "") if request.headers.get("If-Range", etag) == etag else ""
-    try:
-        part = downloads.part_of(total, wanted)
-    except downloads.BadRange:
-        return HttpResponse(status=416, headers={"Content-Range": f"bytes */{total}"})
-    name = disk.name if disk.name.endswith(f".{suffix}") else f"{disk.name}.{suffix}"
-    headers = {
-        "Content-Length": str(part.length),
-        "Content-Disposition": content_disposition_header(True, name.replace("/", "_")) or "attachment",
-        "Accept-Ranges": "bytes",
-        "ETag": etag,
-        "Cache-Control": "private, no-transform",
-    }
-    if not part.is_whole:
-        headers["Content-Range"] = f"bytes {part.start}-{part.start + part.length - 1}/{total}"
-    status = 200 if part.is_whole else 206
-    if request.method == "HEAD":
-        return HttpResponse(status=status, headers=headers, content_type="application/octet-stream")
-    downloads.note(request.user, disk, part)
-    return StreamingHttpResponse(body(part), status=status, headers=headers, content_type="application/octet-stream")
+    return send(request, disk, total, suffix, lambda part: downloads.from_storage(link, disk, part), tag=str(disk.rev))
 
 
 @require_POST

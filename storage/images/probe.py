@@ -60,16 +60,34 @@ def probe(path: Path) -> Probe:
         BadImage
     """
     with path.open("rb") as file:
-        try:
-            found = _probe(file, path.stat().st_size)
-        except struct.error:
-            raise BadImage("The image ends before its header does.") from None
+        return probe_part(file, 0, path.stat().st_size)
+
+
+def probe_part(file: BinaryIO, start: int, size: int) -> Probe:
+    """The same of a part of a file: a member of an archive. Raises BadImage."""
+    try:
+        found = _probe(_Part(file, start, size), size)
+    except struct.error:
+        raise BadImage("The image ends before its header does.") from None
     if found.format != "ova" and not SECTOR <= found.virtual_bytes <= LARGEST_DISK:
         raise BadImage("The image says that its disk is smaller than a sector, or larger than 64 TiB.")
     return found
 
 
-def _probe(file: BinaryIO, size: int) -> Probe:
+@dataclass(frozen=True)
+class _Part:
+    """What is read of a file, counted from where the part begins, and never beyond its end."""
+
+    file: BinaryIO
+    start: int
+    size: int
+
+    def read(self, offset: int, length: int) -> bytes:
+        self.file.seek(self.start + offset)
+        return self.file.read(max(0, min(length, self.size - offset)))
+
+
+def _probe(file: _Part, size: int) -> Probe:
     head = _at(file, 0, 4096)
     if not head:
         raise BadImage("The file is empty.")
@@ -97,11 +115,10 @@ def _probe(file: BinaryIO, size: int) -> Probe:
     return Probe("raw", size, plain=True)
 
 
-def _at(file: BinaryIO, offset: int, length: int) -> bytes:
+def _at(file: _Part, offset: int, length: int) -> bytes:
     if not 0 <= offset < 1 << 63:
         raise BadImage("The image's header points outside of it.")
-    file.seek(offset)
-    return file.read(length)
+    return file.read(offset, length)
 
 
 # Incompatible features of qcow2 that change nothing about which files are opened: dirty, compression type, extended L2 entries.
@@ -110,7 +127,7 @@ _EXT_END, _EXT_DATA_FILE, _EXT_CRYPT = 0, 0x44415441, 0x0537BE77
 _MOST_L1 = 32 << 20  # bytes, as QEMU has it
 
 
-def _qcow2(file: BinaryIO) -> Probe:
+def _qcow2(file: _Part) -> Probe:
     head = _at(file, 0, 104)
     version, backing, _backing_size, bits, virtual, crypt, l1_size = struct.unpack(">4xIQIIQII", head[:40])
     snapshots = struct.unpack(">I", head[60:64])[0]
@@ -133,7 +150,7 @@ def _qcow2(file: BinaryIO) -> Probe:
     return Probe("qcow2", virtual, plain=not snapshots and not features & _DIRTY)
 
 
-def _qcow2_extensions(file: BinaryIO, offset: int, end: int) -> None:
+def _qcow2_extensions(file: _Part, offset: int, end: int) -> None:
     for _ in range(64):
         if offset + 8 > end:
             return
@@ -154,7 +171,7 @@ _EXTENT = re.compile(r"^\s*(?:RW|RDONLY|NOACCESS)\s+\d+\s+(\w+)", re.MULTILINE)
 _ONE_FILE = ("monolithicsparse", "streamoptimized")
 
 
-def _vmdk(file: BinaryIO, size: int) -> Probe:
+def _vmdk(file: _Part, size: int) -> Probe:
     capacity, _grain, at, sectors = struct.unpack("<12x4Q", _at(file, 0, 44))
     if capacity == 0:  # QEMU then opens the files that the descriptor names
         raise BadImage("This VMDK names other files. Export the disk as one file (monolithic or stream-optimized).")
@@ -193,7 +210,7 @@ _VIRTUAL_SIZE = UUID("2fa54224-cd1b-4876-b211-5dbed83bf4b8").bytes_le
 _PARENT = UUID("a8d35f2d-b30b-454d-abf7-d3d84834ab0c").bytes_le
 
 
-def _vhdx(file: BinaryIO, size: int) -> Probe:
+def _vhdx(file: _Part, size: int) -> Probe:
     regions = _vhdx_table(_at(file, 192 << 10, 64 << 10), b"regi", "<4s4xI", 16, "<QI")
     at, _length = regions.get(_METADATA, (0, 0))
     if not 0 < at < size:

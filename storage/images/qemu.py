@@ -10,6 +10,7 @@ import re
 import subprocess
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from storage.images.probe import BadImage
@@ -27,14 +28,22 @@ class ConversionFailed(Exception):
     """qemu-img could not do it; the text is its own last line."""
 
 
-def confirm(path: Path, format: str, virtual_bytes: int) -> None:
+@dataclass(frozen=True)
+class Part:
+    """A member of an archive, opened where it lies."""
+
+    start: int
+    size: int
+
+
+def confirm(path: Path, format: str, virtual_bytes: int, part: Part | None = None) -> None:
     """QEMU sees what our probe saw: the size, and no other file.
 
     Raises:
         BadImage
     """
     done = subprocess.run(
-        [*_jail(CPU_SECONDS), "qemu-img", "info", "--output=json", "--image-opts", options(path, format)],
+        [*_jail(CPU_SECONDS), "qemu-img", "info", "--output=json", "--image-opts", options(path, format, part)],
         capture_output=True,
         timeout=INFO_SECONDS,
         check=False,
@@ -49,7 +58,9 @@ def confirm(path: Path, format: str, virtual_bytes: int) -> None:
         raise BadImage("The image says two different sizes of its disk.")
 
 
-def convert(source: Path, format: str, target: Path, to: str, progress: Progress, *, compress: bool = False, options_of: str = "") -> None:
+def convert(
+    source: Path, format: str, target: Path, to: str, progress: Progress, *, part: Part | None = None, options_of: str = ""
+) -> None:
     """Writes the whole image anew, in another format or without what the old one carried along.
 
     Args:
@@ -60,9 +71,19 @@ def convert(source: Path, format: str, target: Path, to: str, progress: Progress
         ConversionFailed; what progress raises. The target is then gone.
     """
     target.unlink(missing_ok=True)
-    more = (["-c"] if compress else []) + (["-o", options_of] if options_of else [])
-    # -t and -T none would not go with every file system; what is read once need not stay in the page cache, but may.
-    command = [*_jail(CPU_SECONDS), "qemu-img", "convert", "-p", "--image-opts", "-O", to, *more, options(source, format), str(target)]
+    more = ["-o", options_of] if options_of else []
+    command = [
+        *_jail(CPU_SECONDS),
+        "qemu-img",
+        "convert",
+        "-p",
+        "--image-opts",
+        "-O",
+        to,
+        *more,
+        options(source, format, part),
+        str(target),
+    ]
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     try:
         _follow(process, progress)
@@ -92,9 +113,13 @@ def _follow(process: "subprocess.Popen[bytes]", progress: Progress) -> None:
             told = time.monotonic()
 
 
-def options(path: Path, format: str) -> str:
-    """What opens this file as this format and nothing else; a comma in a name is doubled."""
-    return f"driver={_DRIVERS[format]},file.driver=file,file.filename={str(path).replace(',', ',,')}"
+def options(path: Path, format: str, part: Part | None = None) -> str:
+    """What opens this file, or this part of it, as this format and nothing else; a comma in a name is doubled."""
+    name = str(path).replace(",", ",,")
+    if part is None:
+        return f"driver={_DRIVERS[format]},file.driver=file,file.filename={name}"
+    inner = f"file.driver=raw,file.offset={part.start},file.size={part.size},file.file.driver=file,file.file.filename={name}"
+    return f"driver={_DRIVERS[format]},{inner}"
 
 
 def _last_line(text: bytes, path: Path) -> str:

@@ -72,7 +72,7 @@ def onward(upload: Upload) -> str:
     if upload.status == UploadStatus.TAKEN and upload.disk_id:
         return reverse("storage:disk", args=[upload.disk_id])
     if upload.status == UploadStatus.COMPLETE:
-        return reverse("storage:ova", args=[upload.pk])
+        return reverse("vms:import-ova", args=[upload.pk])
     return ""
 
 

@@ -9,7 +9,6 @@ urlpatterns = [
     path("images/upload/", pages.upload, name="upload-image"),
     path("images/import/", pages.import_url, name="import-image"),
     path("images/uploads/<uuid:pk>/give-up/", pages.give_up, name="give-up-upload"),
-    path("images/ova/<uuid:pk>/", pages.ova, name="ova"),
     path("disks/<uuid:pk>/download/", pages.download, name="download"),
     path("disks/<uuid:pk>/export/", pages.export, name="export"),
 ]

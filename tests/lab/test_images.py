@@ -13,8 +13,8 @@ from hypervisor import storage as pools
 from jobs.models import JobStatus, Lock
 from storage.images import downloads, fetch, incoming, spool
 from storage.images.models import ImageSource
-from storage.models import Disk, DiskStatus
 from storage.images.probe import probe
+from storage.models import Disk, DiskStatus
 from tests.http_server import says, serving
 from tests.lab.test_every_step import breaking, changed, names_of, twice
 
