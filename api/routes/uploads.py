@@ -10,10 +10,12 @@ from email.utils import format_datetime
 from typing import Any
 from uuid import UUID
 
+from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import reverse
 from ninja import Router
 
+from accounts.permissions import anywhere
 from accounts.quotas.models import Quota
 from api.lookup import named, one_of
 from api.problems import problem
@@ -51,6 +53,8 @@ def options(request: HttpRequest) -> Any:
 @router.post("/uploads", summary="Begin an upload")
 def begin(request: HttpRequest) -> Any:
     """By tus: `Upload-Length`, and in `Upload-Metadata` filename, domain (id or name), and optionally name, format (qcow2 or raw), sha256, quota, modified."""
+    if "disk.create" not in anywhere(request.user):
+        raise PermissionDenied("You may not create disks.")
     if (refusal := _version_refused(request)) is not None:
         return refusal
     told = _metadata(request.headers.get("Upload-Metadata", ""))
@@ -76,9 +80,9 @@ def begin(request: HttpRequest) -> Any:
 @router.api_operation(["HEAD", "GET"], "/uploads/{uuid:pk}", summary="How far an upload is", url_name="upload")
 def look(request: HttpRequest, pk: UUID) -> Any:
     """One whose last byte has come, and whose server died before it was taken, is taken now."""
+    upload = _mine(request, pk)
     if (refusal := _version_refused(request)) is not None:
         return refusal
-    upload = _mine(request, pk)
     if upload.status == UploadStatus.OPEN and upload.offset >= upload.length:
         upload = uploads.finish(upload.pk)
     return _answer(200, upload, Upload_Offset=str(upload.offset), Upload_Length=str(upload.length))
@@ -87,12 +91,12 @@ def look(request: HttpRequest, pk: UUID) -> Any:
 @router.patch("/uploads/{uuid:pk}", summary="Append bytes to an upload")
 def append(request: HttpRequest, pk: UUID) -> Any:
     """By tus: `Content-Type: application/offset+octet-stream`, `Upload-Offset`, optionally `Upload-Checksum: sha256 BASE64`."""
+    upload = _mine(request, pk)
     if (refusal := _version_refused(request)) is not None:
         return refusal
     if request.content_type != "application/offset+octet-stream":
         return problem(415, "Wrong content type", "Send application/offset+octet-stream.")
     checksum = _checksum(request.headers.get("Upload-Checksum", ""))
-    upload = _mine(request, pk)
     offset = _number(request, "Upload-Offset")
     try:
         token = uploads.claim(upload, offset)
@@ -106,9 +110,9 @@ def append(request: HttpRequest, pk: UUID) -> Any:
 
 @router.delete("/uploads/{uuid:pk}", summary="Give an upload up")
 def give_up(request: HttpRequest, pk: UUID) -> Any:
+    upload = _mine(request, pk)
     if (refusal := _version_refused(request)) is not None:
         return refusal
-    upload = _mine(request, pk)
     if upload.status == UploadStatus.TAKEN:
         return problem(409, "Not possible now", "The image is a disk already: remove that.")
     uploads.give_up(upload)

@@ -96,6 +96,7 @@ def test_whichever_step_of_an_import_fails_nothing_is_left_and_done_twice_it_is_
         vm, job = services.create(registered.admin, uploaded(registered, content), wanted(registered))
         job = registered.run(job)
     assert job.status == JobStatus.SUCCEEDED, (job.error, job.error_detail)
+    vm.refresh_from_db()
     with changed("vm.export", twice):
         job = registered.run(services.export(registered.admin, vm))
     assert job.status == JobStatus.SUCCEEDED, (job.error, job.error_detail)

@@ -139,7 +139,7 @@ def _item(section: etree._Element, number: int, title: str, **fields: str) -> No
         etree.SubElement(item, f"{{{_RASD}}}{name}").text = text
 
 
-def _add_element(parent: etree._Element, name: str, text: str = "", **attributes: str) -> etree._Element:
+def _add_element(parent: etree._Element, name: str, text: str = "", /, **attributes: str) -> etree._Element:
     element = etree.SubElement(parent, f"{{{_OVF}}}{name}", {f"{{{_OVF}}}{key}": value for key, value in attributes.items()})
     if text:
         element.text = text
