@@ -4,7 +4,7 @@ from ninja import NinjaAPI
 
 from api import problems
 from api.auth import AUTH
-from api.routes import audit, instance_types, inventory, jobs, people, quotas, uploads, vms
+from api.routes import audit, images, instance_types, inventory, jobs, people, quotas, uploads, vms
 
 api = NinjaAPI(
     title="Vireo",
@@ -21,6 +21,7 @@ api.add_router("", inventory.router)
 api.add_router("", instance_types.router)
 api.add_router("", people.router)
 api.add_router("", quotas.router)
+api.add_router("", images.router)
 api.add_router("", uploads.router)
 api.add_router("", jobs.router)
 api.add_router("", audit.router)

@@ -104,20 +104,27 @@ def import_url(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def download(request: HttpRequest, pk: UUID) -> HttpResponse:
-    """The disk as it lies in its storage, or with ?format= its export; in parts where the client asks for them."""
     disk = _disk(request, pk)
-    require(request.user, "disk.download", disk)
-    wanted = request.GET.get("format", "")
-    if wanted:
-        path = downloads.export_path(disk, wanted) if wanted in downloads.EXPORT_FORMATS else None
-        if path is None or not path.exists():
-            raise Http404("There is no such export, or it was kept long enough: export the disk again.")
-        return send_file(request, path, disk, wanted)
     try:
-        downloads.ensure(disk)
-        link, total = downloads.size_of(disk)
+        return answer_download(request, disk, request.GET.get("format", ""))
     except REFUSALS as error:
         return refuse(request, disk.get_absolute_url(), error)
+
+
+def answer_download(request: HttpRequest, disk: Disk, format: str) -> HttpResponse:
+    """The disk as it lies in its storage, or its export in the format; in parts where the client asks for them.
+
+    Raises:
+        PermissionDenied, Http404, NotPossible.
+    """
+    require(request.user, "disk.download", disk)
+    if format:
+        path = downloads.export_path(disk, format) if format in downloads.EXPORT_FORMATS else None
+        if path is None or not path.exists():
+            raise Http404("There is no such export, or it was kept long enough: export the disk again.")
+        return send_file(request, path, disk, format)
+    downloads.ensure(disk)
+    link, total = downloads.size_of(disk)
     suffix = "iso" if disk.content == DiskContent.ISO else disk.format
     return send(request, disk, total, suffix, lambda part: downloads.from_storage(link, disk, part), tag=str(disk.rev))
 
