@@ -1,6 +1,8 @@
 """The bytes of a volume, in and out: holes of a file stay holes, and a part can be read alone."""
 
 import os
+import queue
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -16,6 +18,8 @@ from .storage import PROGRESS_SECONDS, TRANSFER_SECONDS, Progress
 # What fits into one message of libvirt's stream protocol; more would be cut into such pieces anyway.
 PIECE = 256 * 1024
 _HOLE = 1 << 40
+# Of a download: bytes taken at once, and how many such pieces wait for their reader.
+_RECEIVED, _AHEAD = 1 << 19, 4
 
 
 def upload_file(link: HostLink, pool: str, name: str, path: Path, progress: Progress | None = None) -> None:
@@ -94,40 +98,48 @@ def file_bytes(link: HostLink, pool: str, name: str) -> int:
 def opened_download(link: HostLink, pool: str, name: str, offset: int, length: int) -> Iterator[Callable[[], bytes]]:
     """A function that gives the next bytes of a part of a volume, and b"" at its end. It may be called from any one thread at a time.
 
+    The host's bytes are received by a thread of their own, a few pieces ahead of whoever takes them.
+
     Raises:
         NotFound, HostUnreachable
     """
     session = link.open_apart(TRANSFER_SECONDS)
-    held: list[libvirt.virStream] = []  # libvirt's objects stay on the session's own thread, from their first to their last moment
+    pieces: queue.Queue[bytes | BaseException] = queue.Queue(_AHEAD)
+    stopped = threading.Event()
 
-    def start(connection: libvirt.virConnect) -> None:
+    def put(piece: bytes | BaseException) -> None:
+        while not stopped.is_set():
+            with suppress(queue.Full):
+                pieces.put(piece, timeout=1)
+                return
+
+    def pump(connection: libvirt.virConnect) -> None:
         stream = connection.newStream()
         connection.storagePoolLookupByName(pool).storageVolLookupByName(name).download(stream, offset, length, 0)
-        held.append(stream)
-
-    def end() -> None:
+        while not stopped.is_set() and (piece := stream.recv(_RECEIVED)):
+            put(piece)
         with suppress(libvirt.libvirtError):
-            if held:
-                held[0].abort()
-        held.clear()
+            stream.abort() if stopped.is_set() else stream.finish()
 
+    def run() -> None:
+        try:
+            session.run(pump, TRANSFER_SECONDS, f"downloading {name}")
+            put(b"")
+        except BaseException as error:  # noqa: BLE001 - whoever reads raises it
+            put(error)
+
+    def read() -> bytes:
+        piece = pieces.get()
+        if isinstance(piece, BaseException):
+            raise piece
+        return piece
+
+    threading.Thread(target=run, name=f"download-{name}", daemon=True).start()
     try:
-        session.run(start, TRANSFER_SECONDS, f"downloading {name}")
-        yield lambda: session.run(lambda _connection: _receive(held[0]), TRANSFER_SECONDS, f"downloading {name}")
+        yield read
     finally:
-        session.add_cleanup("download", end)
+        stopped.set()
         session.retire(HostUnreachable("the download has ended"))
-
-
-def _receive(stream: libvirt.virStream) -> bytes:
-    """About a MiB, so that a caller on another thread is woken seldom."""
-    pieces: list[bytes] = []
-    for _ in range(4):
-        piece = stream.recv(PIECE)
-        if not isinstance(piece, bytes) or not piece:
-            break
-        pieces.append(piece)
-    return b"".join(pieces)
 
 
 def save_download(link: HostLink, pool: str, name: str, target: Path, progress: Progress | None = None) -> None:

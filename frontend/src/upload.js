@@ -4,7 +4,7 @@ import { DetailedError, Upload } from "tus-js-client";
 import { csrfToken } from "./http.js";
 
 // Of one request. What is lost when a connection breaks is sent again, and a proxy may limit the size of a body.
-const CHUNK = 64 * 2 ** 20;
+const CHUNK = 128 * 2 ** 20;
 const RETRIES = [0, 1000, 3000, 5000, 10000, 20000];
 const WINDOW_SECONDS = 10;
 

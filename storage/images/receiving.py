@@ -177,27 +177,26 @@ class _Writer:
         return self.at
 
     async def _receive(self, descriptor: int, receive: Receive) -> None:
+        """One piece is written while the next one comes. A client that ends its connection, or falls silent, ends the body there."""
         pieces: list[bytes] = []
         held = 0
         writing: asyncio.Task[None] | None = None
-        more = True
+        clock = asyncio.get_running_loop().time
         try:
-            while more:
-                try:
-                    message = await asyncio.wait_for(receive(), SILENCE_SECONDS)
-                except TimeoutError:
-                    break
-                if message["type"] != "http.request":
-                    break  # the connection ended: what came is kept
-                pieces.append(message.get("body", b""))
-                held += len(pieces[-1])
-                more = message.get("more_body", False)
-                if held >= PIECE or not more:
-                    if writing is not None:
-                        await writing
-                    writing = asyncio.ensure_future(self._write(descriptor, pieces))
-                    pieces, held = [], 0
-                    await self._note_now_and_then()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(SILENCE_SECONDS) as patience:
+                    more = True
+                    while more and (message := await receive())["type"] == "http.request":
+                        pieces.append(message.get("body", b""))
+                        held += len(pieces[-1])
+                        more = message.get("more_body", False)
+                        if held >= PIECE:
+                            if writing is not None:
+                                await writing
+                            writing = asyncio.ensure_future(self._write(descriptor, pieces))
+                            pieces, held = [], 0
+                            await self._note_now_and_then()
+                        patience.reschedule(clock() + SILENCE_SECONDS)
         finally:
             if writing is not None:
                 await writing
