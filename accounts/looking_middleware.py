@@ -15,7 +15,7 @@ from accounts import looking
 SAFE_METHODS = ("GET", "HEAD")
 # Where one may look around; everything else, one's account and its secrets above all, is closed meanwhile.
 OPEN_NAMESPACES = frozenset({"portal", "selfservice", "vms", "hosts", "storage", "networks", "jobs", "events", "metrics"})
-CLOSED_VIEWS = frozenset({"vms:console", "vms:console-state", "vms:console-ticket", "vms:thumbnail", "events:notification-settings"})
+CLOSED_VIEWS = frozenset({"vms:console", "vms:console-state", "vms:console-ticket", "vms:thumbnail", "events:notification-settings", "storage:download", "vms:ova"})
 
 
 def as_oneself(view: Callable[..., Any]) -> Callable[..., Any]:

@@ -19,7 +19,7 @@ PERMISSIONS: dict[str, tuple[str, ...]] = {
     "vm": ("view", "create", "edit", "delete", "start", "stop", "reboot", "pause", "migrate", "console", "snapshot", "adopt"),
     "template": ("view", "use", "create", "edit", "delete"),
     "pool": ("view", "use", "create", "edit", "delete"),
-    "disk": ("view", "create", "attach", "edit", "delete"),
+    "disk": ("view", "create", "attach", "edit", "delete", "download"),
     "network": ("view", "use", "create", "edit", "delete"),
     "storage_domain": ("view", "use", "create", "edit", "delete"),
     "host": ("view", "create", "edit", "delete", "maintain"),
@@ -78,7 +78,8 @@ PREDEFINED_ROLES: dict[str, tuple[str, frozenset[str]]] = {
         "Owns a VM: runs, edits, shares and removes it.",
         frozenset(
             _RUN
-            | {"vm.edit", "vm.delete", "vm.snapshot", "disk.view", "disk.attach", "disk.edit", "disk.delete", "grant.view", "grant.manage"}
+            | {"vm.edit", "vm.delete", "vm.snapshot", "grant.view", "grant.manage"}
+            | {"disk.view", "disk.attach", "disk.edit", "disk.delete", "disk.download"}
         ),
     ),
     "VmCreator": (

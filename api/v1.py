@@ -4,7 +4,7 @@ from ninja import NinjaAPI
 
 from api import problems
 from api.auth import AUTH
-from api.routes import audit, guest, instance_types, inventory, jobs, people, pools, quotas, snapshots, vms
+from api.routes import audit, guest, images, instance_types, inventory, jobs, people, pools, quotas, snapshots, uploads, vms
 
 api = NinjaAPI(
     title="Vireo",
@@ -25,5 +25,7 @@ api.add_router("", inventory.router)
 api.add_router("", instance_types.router)
 api.add_router("", people.router)
 api.add_router("", quotas.router)
+api.add_router("", images.router)
+api.add_router("", uploads.router)
 api.add_router("", jobs.router)
 api.add_router("", audit.router)

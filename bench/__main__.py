@@ -9,7 +9,19 @@ from pathlib import Path
 
 from bench.figures import Figure
 
-MODULES = ("memory", "lists", "permissions", "scheduling", "run_vm", "template_vm", "event_latency", "fanout", "console", "self_service")
+MODULES = (
+    "memory",
+    "lists",
+    "permissions",
+    "scheduling",
+    "run_vm",
+    "template_vm",
+    "event_latency",
+    "fanout",
+    "console",
+    "self_service",
+    "images",
+)
 
 
 def main(names: list[str]) -> int:

@@ -1,4 +1,4 @@
-// Bundles src/ into static/dist/: app.js and app.css on every page, console.js and serial.js where a console is, and the icon sprite.
+// Bundles src/ into static/dist/: app.js and app.css on every page, console.js and serial.js where a console is, upload.js where images are sent from, and the icon sprite.
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -19,7 +19,7 @@ function writeSprite() {
   writeFileSync(join(out, "icons.svg"), `<svg xmlns="http://www.w3.org/2000/svg">${symbols.join("")}</svg>\n`);
 }
 
-const entries = ["src/app.js", "src/console.js", "src/serial.js"].filter((entry) => existsSync(join(here, entry)));
+const entries = ["src/app.js", "src/console.js", "src/serial.js", "src/upload.js"].filter((entry) => existsSync(join(here, entry)));
 const options = {
   absWorkingDir: here,
   entryPoints: entries,

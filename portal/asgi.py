@@ -18,10 +18,11 @@ from accounts.looking_middleware import LookAsSocket  # noqa: E402
 from audit.middleware import AuditSocket  # noqa: E402
 from portal.routing import websocket_urlpatterns  # noqa: E402
 from portal.websockets import allowed_origins  # noqa: E402
+from storage.images.receiving import ReceiveUploads  # noqa: E402
 
 application = ProtocolTypeRouter(
     {
-        "http": django_application,
+        "http": ReceiveUploads(django_application),
         "websocket": OriginValidator(AuthMiddlewareStack(LookAsSocket(AuditSocket(URLRouter(websocket_urlpatterns)))), allowed_origins()),
     }
 )

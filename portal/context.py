@@ -49,6 +49,7 @@ SECTIONS: tuple[tuple[str, tuple[Place, ...]], ...] = (
             Place("hosts:data-centers", "Data centers", "building", "data_center.view", "data-centers"),
             Place("storage:list", "Storage domains", "database", "storage_domain.view", "storage"),
             Place("storage:disks", "Disks and ISOs", "disc", "disk.view", "disks"),
+            Place("storage:images", "Images", "photo", "disk.view"),
             Place("networks:list", "Networks", "network", "network.view", "networks"),
         ),
     ),

@@ -129,6 +129,7 @@ CELERY_BEAT_SCHEDULE = {
     "guest-thaw": {"task": "vms.thaw", "schedule": timedelta(seconds=5), "options": {"expires": 5}},
     "sessions": {"task": "accounts.sessions", "schedule": timedelta(minutes=5)},
     "notify": {"task": "events.notify", "schedule": timedelta(seconds=5), "options": {"expires": 5}},
+    "uploads": {"task": "storage.uploads", "schedule": timedelta(minutes=1), "options": {"expires": 60}},
     "retention": {"task": "events.retention", "schedule": timedelta(hours=1)},
 }
 
@@ -178,6 +179,8 @@ DATA_UPLOAD_MAX_NUMBER_FIELDS = 2000  # a selection of 1,000 rows with what goes
 DATA_UPLOAD_MAX_NUMBER_FILES = 1
 
 FILE_UPLOAD_TEMP_DIR = UPLOAD_DIR  # a large ISO must not fill /tmp
+# GiB that images on their way may take in UPLOAD_DIR together; 0: what its file system has.
+SPOOL_BYTES = env.int("VIREO_SPOOL_GIB", default=0) * 2**30
 
 FORM_RENDERER = "django.forms.renderers.TemplatesSetting"  # our own widget templates lie in templates/
 

@@ -23,7 +23,7 @@ DOMAIN_ACTIONS: dict[str, Action] = {
             frozenset({StorageStatus.ACTIVE, StorageStatus.INACTIVE, StorageStatus.UNKNOWN}),
             "state",
         ),
-        Action("upload", "Upload ISO", "upload", "disk.create", frozenset({StorageStatus.ACTIVE}), "disks"),
+        Action("upload", "Upload image", "upload", "disk.create", frozenset({StorageStatus.ACTIVE}), "disks"),
         Action("create-disk", "New disk", "plus", "disk.create", frozenset({StorageStatus.ACTIVE}), "disks"),
         Action("edit", "Edit", "pencil", "storage_domain.edit", group="change"),
         Action(

@@ -119,3 +119,6 @@ class Disk(Entity):
     def volume_name(self) -> str:
         """File names are ours: never what a user typed. A disk with snapshots writes into its newest layer."""
         return self.volume or f"{self.id}.{'iso' if self.content == DiskContent.ISO else self.format}"
+
+
+from storage.images.models import Image, Upload  # noqa: E402, F401  models of this app in a module of their own

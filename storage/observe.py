@@ -6,6 +6,7 @@ from django.db import transaction
 from django.db.models import F, Max, Sum
 from django.utils import timezone
 
+from accounts.models import Grant
 from events.log import record
 from events.models import Severity
 from hosts.models import Host, HostStatus
@@ -98,6 +99,7 @@ def disk_removed(disk: Disk, user: Any, job: Any) -> None:
     record("disk.removed", f"Disk {disk.name} was removed", obj=disk, user=user, job=job)
     key = disk.pk
     disk.delete()
+    Grant.objects.filter(object_type="disk", object_id=key).delete()
     publish("disk", key, "removed")
 
 

@@ -20,6 +20,8 @@ from portal.pages.filtering import FilterField
 from portal.pages.forms import form_page
 from storage import can, services
 from storage.forms import DiskForm, DomainForm, IsoForm
+from storage.images import downloads
+from storage.images.models import Image
 from storage.models import Disk, StorageDomain
 from vms.models import VM
 
@@ -79,7 +81,7 @@ def disk_list(request: HttpRequest) -> HttpResponse:
     rows = Disk.objects.visible_to(request.user).select_related("domain", "host")
     may = "disk.create" in anywhere(request.user)
     buttons = [
-        {"url": reverse("storage:upload"), "title": "Upload ISO", "icon": "upload", "allowed": may},
+        {"url": reverse("storage:upload-image"), "title": "Upload image", "icon": "upload", "allowed": may},
         {"url": reverse("storage:new-disk"), "title": "New disk", "icon": "plus", "allowed": may},
     ]
     return lists.show(request, DISKS, rows, buttons=buttons)
@@ -98,7 +100,7 @@ def domain_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
     permissions = effective(request.user, domain)
     verdicts = can.domain_verdicts(domain, permissions, busy=holder_of(domain), disks=domain.disks.count())
     verdicts.pop("edit", None)
-    opens = {"upload": reverse("storage:upload"), "create-disk": reverse("storage:new-disk")}
+    opens = {"upload": reverse("storage:upload-image"), "create-disk": reverse("storage:new-disk")}
     known = {name: action for name, action in can.DOMAIN_ACTIONS.items() if name in verdicts}
     confirm = {"remove": f"{domain.name} is taken from every host. The directory and what else lies in it stay."}
     context = {
@@ -150,6 +152,8 @@ def disk_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
         "permissions": permissions,
         "grants": described_grants(obj=disk) if "grant.view" in permissions else None,
         "obj": disk,
+        "image": Image.objects.select_related("by").filter(disk=disk).first(),
+        "download": downloads.offer(disk) if "disk.download" in permissions else None,
     }
     return render(request, "storage/disk.html", context)
 

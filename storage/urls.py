@@ -1,9 +1,10 @@
-from django.urls import path
+from django.urls import include, path
 
 from storage import pages
 
 app_name = "storage"
 urlpatterns = [
+    path("", include("storage.images.urls")),
     path("storage/", pages.domain_list, name="list"),
     path("storage/new/", pages.new, name="new"),
     path("storage/<uuid:pk>/", pages.domain_detail, name="storage-domain"),

@@ -143,15 +143,12 @@ def _end(job: Job) -> None:
             Disk.objects.filter(pk__in=[disk.pk for disk in disks]).delete()
 
 
-register(
-    "vm.create",
-    [
-        StepDef("place", "Choose a host", place),
-        StepDef("disks", "Make the disks", make_disks, remove_disks, weight=5),
-        StepDef("seed", "Write its first boot settings", seed.write),  # the volume is one of its disks, undone with them
-        StepDef("domain", "Define the domain", make_domain, remove_domain),
-        StepDef("start", "Start it", start),
-        StepDef("settle", "See what became of it", settle),
-    ],
-    on_end=_end,
-)
+STEPS = [
+    StepDef("place", "Choose a host", place),
+    StepDef("disks", "Make the disks", make_disks, remove_disks, weight=5),
+    StepDef("seed", "Write its first boot settings", seed.write),  # the volume is one of its disks, undone with them
+    StepDef("domain", "Define the domain", make_domain, remove_domain),
+    StepDef("start", "Start it", start),
+    StepDef("settle", "See what became of it", settle),
+]
+register("vm.create", STEPS, on_end=_end)

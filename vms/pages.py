@@ -30,6 +30,7 @@ from vms.forms import EditVmForm, NewVmForm, RemoveVmForm, RunOnceForm, Template
 from vms.guest import pages as guest_pages
 from vms.guest.forms import FirstBootForm
 from vms.models import VM, Position, Snapshot
+from vms.ova import services as ova
 from vms.spec import attachments_of, nics_of
 
 VM_FILTERS = {
@@ -211,6 +212,8 @@ def vm_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
     }
     if context["tab"] in ("overview", "disks"):
         context["attachments"] = list(vm.attachments.select_related("disk__domain", "disk__backing"))
+    if context["tab"] == "disks":
+        context["ova_bytes"] = ova.bytes_of(vm)
     if context["tab"] in ("overview", "networks"):
         context["nics"] = nics_of(vm)
     if context["tab"] == "guest":

@@ -4,6 +4,7 @@ from portal.selfservice import machine
 from vms import pages, size_pages, template_pages
 from vms.guest import pages as guest
 from vms.migration import pages as migration
+from vms.ova import pages as ova
 from vms.placement import pages as placement
 from vms.pools import pages as pools
 
@@ -33,6 +34,8 @@ urlpatterns = [
     path("clusters/<uuid:pk>/affinity-groups/new/", placement.new_group, name="new-affinity-group"),
     path("affinity-groups/<uuid:pk>/", placement.edit_group, name="affinity-group"),
     path("affinity-groups/<uuid:pk>/remove/", placement.remove_group, name="remove-affinity-group"),
+    path("images/ova/<uuid:pk>/", ova.preview, name="import-ova"),
+    path("vms/<uuid:pk>/ova/", ova.export, name="ova"),
     path("pools/", pools.pool_list, name="pools"),
     path("pools/new/", pools.new_pool, name="new-pool"),
     path("pools/<uuid:pk>/", pools.pool, name="pool"),

@@ -12,7 +12,9 @@ from portal.forms import add_errors
 from portal.pages.actions import REFUSALS
 
 
-def form_page(request: HttpRequest, form: forms.Form, run: Callable[[dict[str, Any]], HttpResponse], **context: Any) -> HttpResponse:
+def form_page(
+    request: HttpRequest, form: forms.Form, run: Callable[[dict[str, Any]], HttpResponse], template: str = "pages/form.html", **context: Any
+) -> HttpResponse:
     """Args: run: called with the cleaned data; its answer is the page's. context: title, verb, back, text."""
     if request.method == "POST" and form.is_valid():
         try:
@@ -21,4 +23,4 @@ def form_page(request: HttpRequest, form: forms.Form, run: Callable[[dict[str, A
             add_errors(form, error)
         except REFUSALS as error:
             form.add_error(None, str(error))
-    return render(request, "pages/form.html", {"form": form, **context}, status=422 if form.errors else 200)
+    return render(request, template, {"form": form, **context}, status=422 if form.errors else 200)

@@ -12,6 +12,7 @@ from django.conf import settings
 from django.db import transaction
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
+from django.utils import timezone
 
 from accounts.directory.models import IdentityProvider
 from accounts.models import Group, Token, User, UserKey
@@ -25,6 +26,7 @@ from events.models import Event, Notification
 from hosts.models import SchedulingPolicy
 from jobs.models import Job
 from portal.routing import websocket_urlpatterns
+from storage.images.models import Upload
 from tests.build import attach, make_disk, make_host, make_network, make_nic, make_storage, make_template, make_user, make_vm
 from vms.can import ACTIONS as VM_ACTIONS
 from vms.guest.can import ACTIONS as GUEST_ACTIONS
@@ -76,6 +78,7 @@ class World:
         self.affinity = AffinityGroup.objects.create(name="an affinity group", cluster=self.host.cluster)
         self.machine = make_vm(name="lent", cluster=self.host.cluster, pool=self.pool, taken_by=self.person)
         self.notice = Notification.objects.create(user=self.person, event=Event.objects.create(kind="vm.x", message="x", object_type="system"))
+        self.upload = Upload.objects.create(user=self.person, domain=self.domain, name="u", file_name="u", length=1, expires_at=timezone.now())
         self.root = make_user("root", role="SuperUser")
         log.append("vm.start", "an entry", user=self.root)
         chain.seal()
@@ -100,7 +103,7 @@ class World:
             "storage/": self.domain, "disks/": self.disk, "networks/": self.network, "jobs/": self.job, "users/": self.person, "groups/": self.group,
             "roles/": self.grant.role, "me/tokens/": self.token, "grants/": self.grant, "permissions/": self.vm, "permissions/vm/": self.vm, "metrics/": self.vm, "enrol/": self.host,
             "me/keys/": self.key, "my/vms/": self.vm, "instance-types/": self.size, "me/notifications/": self.notice, "pools/": self.pool, "quotas/": self.quota, "quota-holders/": self.holder,
-            "policies/": self.policy, "affinity-groups/": self.affinity,
+            "policies/": self.policy, "affinity-groups/": self.affinity, "uploads/": self.upload, "images/": self.upload,
             "audit/": self.entry, "sessions/": self.session, "me/factors/": self.passkey, "tokens/": self.token, "providers/": self.provider, "group-mappings/": self.mapping,
         }  # fmt: skip
         path = route.removeprefix("api/v1/")
