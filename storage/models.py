@@ -100,6 +100,8 @@ class Disk(Entity):
     status = models.CharField(max_length=16, choices=DiskStatus, default=DiskStatus.OK)
     quota = models.ForeignKey("accounts.Quota", null=True, blank=True, on_delete=models.PROTECT, related_name="disks")
     backing = models.ForeignKey("self", null=True, on_delete=models.PROTECT, related_name="children")
+    shareable = models.BooleanField(default=False, help_text="several VMs may have it at once; raw only, and their guests must know")
+    wipe_on_delete = models.BooleanField(default=False, help_text="overwritten with zeros before its volume is deleted")
     objects = VisibleManager()
 
     class Meta:
@@ -109,3 +111,6 @@ class Disk(Entity):
     def volume_name(self) -> str:
         """File names are ours: never what a user typed."""
         return f"{self.id}.{'iso' if self.content == DiskContent.ISO else self.format}"
+
+
+from storage.disks.models import StrayVolume  # noqa: E402, F401  a model of this app in a module of its own

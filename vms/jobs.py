@@ -1,5 +1,6 @@
 """The kinds of job that VMs and templates have: importing this registers them."""
 
 from vms import jobs_change, jobs_create, jobs_run
+from vms.disks import jobs as jobs_disks
 
-__all__ = ["jobs_change", "jobs_create", "jobs_run"]
+__all__ = ["jobs_change", "jobs_create", "jobs_disks", "jobs_run"]
