@@ -92,9 +92,7 @@ def save_group(actor: User, group: AffinityGroup, members: Collection[VM]) -> Af
             group.save()
             group.vms.set(members)
             change = audit.changes(before, audit.snapshot(group, *names) | {"vms": _names(members)})
-            record(
-                f"affinity.{verb}", f"Affinity group {group} of {group.cluster} was {verb}", obj=group.cluster, user=actor, change=change
-            )
+            record(f"affinity.{verb}", f"Affinity group {group} of {group.cluster} was {verb}", obj=group.cluster, user=actor, change=change)
     except IntegrityError:
         raise FieldError("name", f"Cluster {group.cluster} has an affinity group named {group.name} already.") from None
     return group
