@@ -4,7 +4,7 @@ from ninja import NinjaAPI
 
 from api import problems
 from api.auth import AUTH
-from api.routes import audit, instance_types, inventory, jobs, people, pools, quotas, vms
+from api.routes import audit, disks, instance_types, inventory, jobs, people, pools, quotas, vms
 
 api = NinjaAPI(
     title="Vireo",
@@ -16,6 +16,7 @@ api = NinjaAPI(
     description="Everything that a page does, by the same services. Lists answer {items, count}; an action answers 202 with its job.",
 )
 problems.install(api)
+api.add_router("", disks.router)  # before the VMs: theirs takes any word for an action
 api.add_router("/vms", vms.router)
 api.add_router("/pools", pools.router)
 api.add_router("", inventory.router)

@@ -21,6 +21,7 @@ from portal.pages.forms import form_page
 from storage import can, services
 from storage.forms import DiskForm, DomainForm, IsoForm
 from storage.models import Disk, StorageDomain
+from vms.disks import pages as disk_pages
 from vms.models import VM
 
 DOMAINS = lists.ListPage(
@@ -145,7 +146,10 @@ def disk_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
     confirm = {"remove": f"{disk.name} and what is on it are deleted for good."}
     context = {
         "disk": disk,
-        "entries": entries(known, verdicts, lambda name: reverse("storage:remove-disk", args=[pk]), confirm=confirm),
+        "entries": [
+            *disk_pages.of_disk(disk, permissions),
+            *entries(known, verdicts, lambda name: reverse("storage:remove-disk", args=[pk]), confirm=confirm),
+        ],
         "attachments": disk.attachments.filter(vm__in=VM.objects.visible_to(request.user)).select_related("vm"),
         "permissions": permissions,
         "grants": described_grants(obj=disk) if "grant.view" in permissions else None,

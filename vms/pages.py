@@ -25,6 +25,7 @@ from portal.pages import lists
 from portal.pages.actions import REFUSALS, Entry, answer, entries, refuse
 from portal.pages.filtering import FilterField, apply_filter
 from vms import can, expiry, services
+from vms.disks import pages as disk_pages
 from vms.forms import EditVmForm, NewVmForm, RemoveVmForm, RunOnceForm, TemplateForm
 from vms.models import VM
 from vms.spec import attachments_of, nics_of
@@ -202,7 +203,9 @@ def vm_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
         "ends": expiry.banner(vm, "vm.edit" in permissions),
         "may_set_expiry": tab == "settings" and allowed(request.user, "cluster.edit", vm.cluster),
     }
-    if context["tab"] in ("overview", "disks"):
+    if context["tab"] == "disks":
+        context |= disk_pages.of_vm(vm, permissions, busy)
+    if context["tab"] == "overview":
         context["attachments"] = list(vm.attachments.select_related("disk__domain", "disk__backing"))
     if context["tab"] in ("overview", "networks"):
         context["nics"] = nics_of(vm)

@@ -2,6 +2,7 @@ from django.urls import include, path
 
 from portal.selfservice import machine
 from vms import pages, size_pages, template_pages
+from vms.disks import pages as disks
 from vms.pools import pages as pools
 
 app_name = "vms"
@@ -16,6 +17,10 @@ urlpatterns = [
     path("vms/<uuid:pk>/run-once/", pages.run_once, name="run-once"),
     path("vms/<uuid:pk>/make-template/", pages.make_template, name="make-template"),
     path("vms/<uuid:pk>/drift/", pages.drift, name="drift"),
+    path("vms/<uuid:pk>/disks/attach/", disks.attach, name="attach-disk"),
+    path("vms/<uuid:pk>/disks/new/", disks.new, name="new-disk"),
+    path("vms/<uuid:pk>/disks/<uuid:row>/detach/", disks.detach, name="detach-disk"),
+    path("vms/<uuid:pk>/disks/<uuid:row>/limits/", disks.limits, name="disk-limits"),
     path("vms/<uuid:pk>/action/<str:name>/", pages.action, name="action"),
     path("vms/<uuid:vm_id>/", include("vms.consoles.urls")),
     path("vms/<uuid:pk>/give-back/", pools.give_back, name="give-back"),

@@ -7,13 +7,14 @@ from storage.models import Disk, DiskContent, DiskStatus
 ACTIONS: dict[str, Action] = {
     action.name: action
     for action in (
-        Action("resize", "Resize…", "pencil", "disk.edit", frozenset({DiskStatus.OK}), "change"),
-        Action("move", "Move…", "arrow-right", "disk.edit", frozenset({DiskStatus.OK}), "place"),
+        Action("resize", "Resize…", "scale", "disk.edit", frozenset({DiskStatus.OK}), "change"),
+        Action("move", "Move…", "send", "disk.edit", frozenset({DiskStatus.OK}), "place"),
         Action("copy", "Copy…", "copy", "disk.view", frozenset({DiskStatus.OK}), "place"),
-        Action("sparsify", "Sparsify", "stack", "disk.edit", frozenset({DiskStatus.OK}), "place"),
+        Action("share", "Let several VMs have it", "users", "disk.edit", frozenset({DiskStatus.OK}), "share"),
+        Action("unshare", "Make it one VM's alone", "user", "disk.edit", frozenset({DiskStatus.OK}), "share"),
     )
 }
-_VERBS = {"resize": "grow", "move": "move", "sparsify": "sparsify"}
+_VERBS = {"resize": "grow", "move": "move"}
 
 
 def check(
@@ -33,7 +34,7 @@ def check(
         return no(f"{disk.name} is {disk.get_status_display().lower()}.")
     if disk.domain is None:
         return no(f"{disk.name} lies outside of Vireo's storage.")
-    if action == "copy":
+    if action in ("copy", "share", "unshare"):
         return YES
     if action == "resize" and disk.content == DiskContent.ISO:
         return no("An ISO image has the size that it has.")

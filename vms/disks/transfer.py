@@ -98,7 +98,9 @@ def copy(user: User, source: Disk, new: NewCopy) -> tuple[Disk, Job]:
         made.save(force_insert=True)
         publish("disk", made.pk, "added", made.rev, {"status": made.status})
         params = {"source": str(source.pk), "to": [str(new.domain.pk), str(made.host_id or "")]}
-        job = submit("disk.copy", user=user, target=made, title=f"Copy disk {source.name} as {made.name}", params=params, locks=[source, *vms])
+        job = submit(
+            "disk.copy", user=user, target=made, title=f"Copy disk {source.name} as {made.name}", params=params, locks=[source, *vms]
+        )
         record("disk.created", f"Disk {made.name} is a copy of {source.name}", obj=made, user=user, job=job)
         return made, job
 
