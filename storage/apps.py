@@ -6,3 +6,4 @@ class StorageConfig(AppConfig):
 
     def ready(self) -> None:
         from storage import disk_jobs, jobs  # noqa: F401  they register their kinds
+        from storage.disks import strays  # noqa: F401

@@ -9,6 +9,7 @@ urlpatterns = [
     path("storage/new/", pages.new, name="new"),
     path("storage/<uuid:pk>/", pages.domain_detail, name="storage-domain"),
     path("storage/<uuid:pk>/action/<str:name>/", pages.action, name="action"),
+    path("storage/<uuid:pk>/strays/<uuid:stray>/remove/", pages.remove_stray, name="remove-stray"),
     path("disks/", pages.disk_list, name="disks"),
     path("disks/new/", pages.new_disk, name="new-disk"),
     path("disks/upload/", pages.upload, name="upload"),

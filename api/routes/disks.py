@@ -71,12 +71,12 @@ def remove_disk(request: HttpRequest, pk: UUID) -> Any:
     return 202, storage.remove_disk(request.user, visible(Disk, request.user, pk, *RELATED))  # type: ignore[arg-type]
 
 
-@router.get("/vms/{uuid:pk}/disks", response={200: list[AttachmentOut], 404: Problem}, summary="List the disks of a VM")
+@router.get("/vms/{uuid:pk}/attachments", response={200: list[AttachmentOut], 404: Problem}, summary="List the disks of a VM")
 def list_vm_disks(request: HttpRequest, pk: UUID) -> Any:
     return visible(VM, request.user, pk).attachments.select_related("disk__domain")
 
 
-@router.post("/vms/{uuid:pk}/disks", response={202: AttachmentAndJob} | REFUSED, summary="Attach a disk to a VM, or make one for it")
+@router.post("/vms/{uuid:pk}/attachments", response={202: AttachmentAndJob} | REFUSED, summary="Attach a disk to a VM, or make one for it")
 def attach_disk(request: HttpRequest, pk: UUID, body: AttachIn) -> Any:
     """While the VM runs, its guest has it at once."""
     user, vm = request.user, visible(VM, request.user, pk, "cluster", "host", "quota")
@@ -97,12 +97,12 @@ def attach_disk(request: HttpRequest, pk: UUID, body: AttachIn) -> Any:
     return 202, {"attachment": attachment, "job": job}
 
 
-@router.patch("/vms/{uuid:pk}/disks/{uuid:row}/limits", response={202: JobOut} | REFUSED, summary="Limit what a guest may do with a disk")
+@router.patch("/vms/{uuid:pk}/attachments/{uuid:row}/limits", response={202: JobOut} | REFUSED, summary="Limit what a guest may do with a disk")
 def limit_disk(request: HttpRequest, pk: UUID, row: UUID, body: LimitsIn) -> Any:
     return 202, services.set_limits(request.user, _row(request, pk, row), body.io_iops, body.io_bytes)  # type: ignore[arg-type]
 
 
-@router.delete("/vms/{uuid:pk}/disks/{uuid:row}", response={202: JobOut} | REFUSED, summary="Detach a disk, which stays")
+@router.delete("/vms/{uuid:pk}/attachments/{uuid:row}", response={202: JobOut} | REFUSED, summary="Detach a disk, which stays")
 def detach_disk(request: HttpRequest, pk: UUID, row: UUID) -> Any:
     return 202, services.detach(request.user, _row(request, pk, row))  # type: ignore[arg-type]
 
