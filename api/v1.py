@@ -4,7 +4,7 @@ from ninja import NinjaAPI
 
 from api import problems
 from api.auth import AUTH
-from api.routes import audit, guest, images, instance_types, inventory, jobs, people, pools, quotas, snapshots, uploads, vms
+from api.routes import audit, disks, guest, images, instance_types, inventory, jobs, people, pools, quotas, snapshots, uploads, vms
 
 api = NinjaAPI(
     title="Vireo",
@@ -17,6 +17,7 @@ api = NinjaAPI(
 )
 problems.install(api)
 # Before the VMs' own, which take any word after an id for an action.
+api.add_router("", disks.router)
 api.add_router("", guest.router)
 api.add_router("/vms", snapshots.router)
 api.add_router("/vms", vms.router)

@@ -25,6 +25,7 @@ DOMAIN_ACTIONS: dict[str, Action] = {
         ),
         Action("upload", "Upload image", "upload", "disk.create", frozenset({StorageStatus.ACTIVE}), "disks"),
         Action("create-disk", "New disk", "plus", "disk.create", frozenset({StorageStatus.ACTIVE}), "disks"),
+        Action("scan", "Look for stray volumes", "search", "storage_domain.edit", frozenset({StorageStatus.ACTIVE}), "disks"),
         Action("edit", "Edit", "pencil", "storage_domain.edit", group="change"),
         Action(
             "remove",

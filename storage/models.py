@@ -110,6 +110,8 @@ class Disk(Entity):
     status = models.CharField(max_length=16, choices=DiskStatus, default=DiskStatus.OK)
     quota = models.ForeignKey("accounts.Quota", null=True, blank=True, on_delete=models.PROTECT, related_name="disks")
     backing = models.ForeignKey("self", null=True, on_delete=models.PROTECT, related_name="children")
+    shareable = models.BooleanField(default=False, help_text="several VMs may have it at once; raw only, and their guests must know")
+    wipe_on_delete = models.BooleanField(default=False, help_text="overwritten with zeros before its volume is deleted")
     objects = models.Manager.from_queryset(DiskQuerySet)()
 
     class Meta:
@@ -121,4 +123,5 @@ class Disk(Entity):
         return self.volume or f"{self.id}.{'iso' if self.content == DiskContent.ISO else self.format}"
 
 
-from storage.images.models import Image, Upload  # noqa: E402, F401  models of this app in a module of their own
+from storage.disks.models import StrayVolume  # noqa: E402, F401  models of this app in modules of their own
+from storage.images.models import Image, Upload  # noqa: E402, F401

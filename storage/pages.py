@@ -19,10 +19,13 @@ from portal.pages.actions import REFUSALS, answer, entries, refuse
 from portal.pages.filtering import FilterField
 from portal.pages.forms import form_page
 from storage import can, services
+from storage.disks import strays
+from storage.disks.models import StrayVolume
 from storage.forms import DiskForm, DomainForm, IsoForm
 from storage.images import downloads
 from storage.images.models import Image
 from storage.models import Disk, StorageDomain
+from vms.disks import pages as disk_pages
 from vms.models import VM
 
 DOMAINS = lists.ListPage(
@@ -64,7 +67,12 @@ DISKS = lists.ListPage(
     },
     hint="content:iso domain:shared",
 )
-_VERBS = {"activate": services.activate_domain, "maintenance": services.maintain_domain, "remove": services.remove_domain}
+_VERBS = {
+    "activate": services.activate_domain,
+    "maintenance": services.maintain_domain,
+    "remove": services.remove_domain,
+    "scan": strays.scan,
+}
 
 
 @require_GET
@@ -115,6 +123,7 @@ def domain_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
         ),
         "views": domain.on_hosts.filter(host__in=Host.objects.visible_to(request.user)).select_related("host"),
         "disks": Disk.objects.visible_to(request.user).filter(domain=domain)[:200],
+        "strays": domain.strays.select_related("host")[:200] if "storage_domain.edit" in permissions else (),
         "permissions": permissions,
         "grants": described_grants(obj=domain) if "grant.view" in permissions else None,
         "obj": domain,
@@ -134,6 +143,20 @@ def action(request: HttpRequest, pk: UUID, name: str) -> HttpResponse:
     return answer(request, domain.get_absolute_url() if name != "remove" else reverse("storage:list"), f"{job.title}: asked for.", job)
 
 
+@require_POST
+def remove_stray(request: HttpRequest, pk: UUID, stray: UUID) -> HttpResponse:
+    """Deletes a volume that a scan found and that nobody owns."""
+    domain = _find(request, StorageDomain, pk)
+    found = StrayVolume.objects.select_related("domain").filter(pk=stray, domain=domain).first()
+    if found is None:
+        raise Http404("There is no such volume.")
+    try:
+        job = strays.remove(request.user, found)  # type: ignore[arg-type]
+    except REFUSALS as error:
+        return refuse(request, domain.get_absolute_url(), error)
+    return answer(request, domain.get_absolute_url(), f"{job.title}: asked for.", job)
+
+
 @require_GET
 def disk_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
     disk = Disk.objects.visible_to(request.user).select_related("domain", "host", "backing").filter(pk=pk).first()
@@ -147,7 +170,10 @@ def disk_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
     confirm = {"remove": f"{disk.name} and what is on it are deleted for good."}
     context = {
         "disk": disk,
-        "entries": entries(known, verdicts, lambda name: reverse("storage:remove-disk", args=[pk]), confirm=confirm),
+        "entries": [
+            *disk_pages.of_disk(disk, permissions),
+            *entries(known, verdicts, lambda name: reverse("storage:remove-disk", args=[pk]), confirm=confirm),
+        ],
         "attachments": disk.attachments.filter(vm__in=VM.objects.visible_to(request.user)).select_related("vm"),
         "permissions": permissions,
         "grants": described_grants(obj=disk) if "grant.view" in permissions else None,

@@ -1,6 +1,7 @@
 from django.urls import include, path
 
 from storage import pages
+from vms.disks import pages as disks
 
 app_name = "storage"
 urlpatterns = [
@@ -9,9 +10,15 @@ urlpatterns = [
     path("storage/new/", pages.new, name="new"),
     path("storage/<uuid:pk>/", pages.domain_detail, name="storage-domain"),
     path("storage/<uuid:pk>/action/<str:name>/", pages.action, name="action"),
+    path("storage/<uuid:pk>/strays/<uuid:stray>/remove/", pages.remove_stray, name="remove-stray"),
     path("disks/", pages.disk_list, name="disks"),
     path("disks/new/", pages.new_disk, name="new-disk"),
     path("disks/upload/", pages.upload, name="upload"),
     path("disks/<uuid:pk>/", pages.disk_detail, name="disk"),
     path("disks/<uuid:pk>/remove/", pages.remove_disk, name="remove-disk"),
+    path("disks/<uuid:pk>/resize/", disks.resize_disk, name="resize-disk"),
+    path("disks/<uuid:pk>/move/", disks.move_disk, name="move-disk"),
+    path("disks/<uuid:pk>/copy/", disks.copy_disk, name="copy-disk"),
+    path("disks/<uuid:pk>/share/", disks.share_disk, {"shareable": True}, name="share-disk"),
+    path("disks/<uuid:pk>/unshare/", disks.share_disk, {"shareable": False}, name="unshare-disk"),
 ]

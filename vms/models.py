@@ -157,6 +157,9 @@ class DiskAttachment(models.Model):
     target = models.CharField(max_length=8)
     bus = models.CharField(max_length=8, choices=DiskBus, default=DiskBus.VIRTIO)
     read_only = models.BooleanField(default=False)
+    # What the guest may do in a second with it; 0 is unlimited.
+    io_iops = models.PositiveBigIntegerField(default=0)
+    io_bytes = models.PositiveBigIntegerField(default=0)
 
     class Meta:
         ordering = ["target"]

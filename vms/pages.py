@@ -26,6 +26,7 @@ from portal.pages.actions import REFUSALS, Entry, answer, entries, refuse
 from portal.pages.filtering import FilterField, apply_filter
 from storage.models import DiskContent
 from vms import can, expiry, services
+from vms.disks import pages as disk_pages
 from vms.forms import EditVmForm, NewVmForm, RemoveVmForm, RunOnceForm, TemplateForm, usable
 from vms.guest import pages as guest_pages
 from vms.guest.forms import FirstBootForm
@@ -210,10 +211,10 @@ def vm_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
         "preview": preview_of(vm),
         "may_set_expiry": tab == "settings" and allowed(request.user, "cluster.edit", vm.cluster),
     }
-    if context["tab"] in ("overview", "disks"):
-        context["attachments"] = list(vm.attachments.select_related("disk__domain", "disk__backing"))
     if context["tab"] == "disks":
-        context["ova_bytes"] = ova.bytes_of(vm)
+        context |= disk_pages.of_vm(vm, permissions, busy) | {"ova_bytes": ova.bytes_of(vm)}
+    if context["tab"] == "overview":
+        context["attachments"] = list(vm.attachments.select_related("disk__domain", "disk__backing"))
     if context["tab"] in ("overview", "networks"):
         context["nics"] = nics_of(vm)
     if context["tab"] == "guest":

@@ -16,7 +16,8 @@ def nics_of(vm: VM) -> list[Nic]:
     return list(vm.nics.select_related("network").order_by("name"))
 
 
-def _disk(attachment: DiskAttachment) -> DiskSpec:
+def disk_spec(attachment: DiskAttachment) -> DiskSpec:
+    """One disk or CD drive as its domain should have it. Pure over the loaded `disk`."""
     disk = attachment.disk
     is_cd = attachment.device == "cdrom"
     return DiskSpec(
@@ -27,6 +28,9 @@ def _disk(attachment: DiskAttachment) -> DiskSpec:
         format="raw" if is_cd or disk is None else disk.format,
         serial="" if is_cd or disk is None else disk.pk.hex[:20],
         readonly=attachment.read_only or is_cd,
+        shareable=disk is not None and disk.shareable,
+        io_iops=attachment.io_iops,
+        io_bytes=attachment.io_bytes,
     )
 
 
@@ -64,7 +68,7 @@ def build_spec(vm: VM, attachments: Sequence[DiskAttachment] | None = None, nics
         kernel=vm.kernel,
         initrd=vm.initrd,
         cmdline=vm.cmdline,
-        disks=tuple(_disk(attachment) for attachment in found_attachments),
+        disks=tuple(disk_spec(attachment) for attachment in found_attachments),
         nics=tuple(_nic(nic) for nic in found_nics),
         clipboard=vm.host is not None and "clipboard" in vm.host.capabilities.get("features", ()),
         graphics=GraphicsSpec(password=decrypt(vm.display_secret)),

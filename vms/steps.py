@@ -60,7 +60,12 @@ def xml_of(vm: VM, spec: DomainSpec) -> str:
 
 def define(vm: VM) -> None:
     """Defines the domain as asked for, or defines it anew."""
-    domains.define(link_to(vm), xml_of(vm, build_spec(vm)))
+    define_as(vm, build_spec(vm))
+
+
+def define_as(vm: VM, spec: DomainSpec) -> None:
+    """Defines the domain as this spec says."""
+    domains.define(link_to(vm), xml_of(vm, spec))
 
 
 def look(vm: VM, *, started: bool = False) -> None:

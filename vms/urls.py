@@ -2,6 +2,7 @@ from django.urls import include, path
 
 from portal.selfservice import machine
 from vms import pages, size_pages, template_pages
+from vms.disks import pages as disks
 from vms.guest import pages as guest
 from vms.migration import pages as migration
 from vms.ova import pages as ova
@@ -24,6 +25,10 @@ urlpatterns = [
     path("vms/<uuid:pk>/guest/freeze/", guest.freeze, name="guest-freeze"),
     path("vms/<uuid:pk>/guest/<str:name>/", guest.action, name="guest-action"),
     path("vms/<uuid:pk>/drift/", pages.drift, name="drift"),
+    path("vms/<uuid:pk>/disks/attach/", disks.attach, name="attach-disk"),
+    path("vms/<uuid:pk>/disks/new/", disks.new, name="new-disk"),
+    path("vms/<uuid:pk>/attachments/<uuid:row>/detach/", disks.detach, name="detach-disk"),
+    path("vms/<uuid:pk>/attachments/<uuid:row>/limits/", disks.limits, name="disk-limits"),
     path("vms/<uuid:pk>/action/<str:name>/", pages.action, name="action"),
     path("vms/<uuid:vm_id>/", include("vms.consoles.urls")),
     path("vms/<uuid:pk>/snapshots/", include("vms.snapshots.urls")),

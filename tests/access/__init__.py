@@ -26,6 +26,7 @@ from events.models import Event, Notification
 from hosts.models import SchedulingPolicy
 from jobs.models import Job
 from portal.routing import websocket_urlpatterns
+from storage.disks.models import StrayVolume
 from storage.images.models import Upload
 from tests.build import attach, make_disk, make_host, make_network, make_nic, make_storage, make_template, make_user, make_vm
 from vms.can import ACTIONS as VM_ACTIONS
@@ -39,7 +40,7 @@ METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 NAMES = {
     "vms:action": tuple(name for name in VM_ACTIONS if name not in ("console", "edit", "template", "remove")),
     "hosts:action": ("activate", "maintenance", "refresh", "remove"),
-    "storage:action": ("activate", "maintenance", "remove"),
+    "storage:action": ("activate", "maintenance", "remove", "scan"),
     "networks:action": ("apply", "remove"),
     "api:act_on_vm": ("start", "shutdown", "pause", "reboot"),
     "api:act_on_host": ("activate", "maintenance", "remove"),
@@ -59,7 +60,8 @@ class World:
         self.network = make_network(cluster=self.host.cluster)
         self.domain = make_storage(data_center=self.host.cluster.data_center)
         self.disk = make_disk(domain=self.domain)
-        attach(self.vm, self.disk)
+        self.attachment = attach(self.vm, self.disk)
+        self.stray = StrayVolume.objects.create(domain=self.domain, name="stray", found_at=timezone.now())
         make_nic(self.vm, self.network)
         self.person = make_user("somebody")
         self.group = Group.objects.create(name="some group")
@@ -95,7 +97,7 @@ class World:
 
     def key_of(self, route: str, before: str) -> Any:
         """The object that a route's id names; `before`: the part in front of the id, which tells when a route has several."""
-        nested = {"give-back": self.machine, "holders": self.holder}
+        nested = {"give-back": self.machine, "holders": self.holder, "attachments": self.attachment, "strays": self.stray}
         if before in nested:
             return nested[before].pk
         objects = {

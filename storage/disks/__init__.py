@@ -1,0 +1,1 @@
+"""What is done to disks where they lie: growing, moving, copying, looking for what nobody owns."""

@@ -1,0 +1,1 @@
+"""The disks of a VM: attached, detached, limited, also while it runs."""
