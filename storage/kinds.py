@@ -66,9 +66,7 @@ _INITIATOR = SourceField(
     "The IQN that the hosts present themselves with; the target must admit it.",
 )
 _CHAP_USER = SourceField("user", "CHAP user", r"[!-~]{1,255}", "Give the user's name without blanks.", "Empty: no CHAP.", required=False)
-_CHAP_SECRET = SourceField(
-    "secret", "CHAP secret", r"[ -~]+", "A secret is of plain characters.", required=False, secret=True
-)
+_CHAP_SECRET = SourceField("secret", "CHAP secret", r"[ -~]+", "A secret is of plain characters.", required=False, secret=True)
 _MONITORS = SourceField(
     "monitors",
     "Monitors",
@@ -78,19 +76,32 @@ _MONITORS = SourceField(
 )
 _CEPH_POOL = SourceField("ceph_pool", "Ceph pool", _WORD, "Give the Ceph pool's name.", "A pool for RBD images, such as rbd.")
 _CEPH_USER = SourceField(
-    "user", "Ceph user", _WORD, "Give the user's name without “client.”.", "Without “client.”; empty: the cluster asks for none.", required=False
+    "user",
+    "Ceph user",
+    _WORD,
+    "Give the user's name without “client.”.",
+    "Without “client.”; empty: the cluster asks for none.",
+    required=False,
 )
 _CEPH_KEY = SourceField(
     "secret", "Key", r"[A-Za-z0-9+/]+={0,2}", "A Ceph key is base64 text.", "As “ceph auth get-key” prints it.", required=False, secret=True
 )
 _GROUP = SourceField("group", "Volume group", _WORD, "Give the volume group's name.", "It exists on every host that shall have the domain.")
 _ZPOOL = SourceField(
-    "zpool", "ZFS pool", r"[A-Za-z][A-Za-z0-9._-]*(?:/[A-Za-z0-9._-]+)*", "Give the pool's or dataset's name.", "A pool or dataset, such as tank/vms."
+    "zpool",
+    "ZFS pool",
+    r"[A-Za-z][A-Za-z0-9._-]*(?:/[A-Za-z0-9._-]+)*",
+    "Give the pool's or dataset's name.",
+    "A pool or dataset, such as tank/vms.",
 )
 _WWN = r"[0-9A-Fa-f]{16}"
 _WWNN = SourceField("wwnn", "Node name (WWNN)", _WWN, "Give 16 hexadecimal digits.", "Of the virtual adapter (NPIV).")
-_WWPN = SourceField("wwpn", "Port name (WWPN)", _WWN, "Give 16 hexadecimal digits.", "Of the virtual adapter; the fabric's zoning admits it.")
-_DIRECTORY = SourceField("path", "Directory", r".*", "Give the directory's absolute path.", "The directory's path on the hosts, made when it is missing.")
+_WWPN = SourceField(
+    "wwpn", "Port name (WWPN)", _WWN, "Give 16 hexadecimal digits.", "Of the virtual adapter; the fabric's zoning admits it."
+)
+_DIRECTORY = SourceField(
+    "path", "Directory", r".*", "Give the directory's absolute path.", "The directory's path on the hosts, made when it is missing."
+)
 _SAME_DIRECTORY = SourceField(
     "path", "Directory", r".*", "Give the directory's absolute path.", "Where every host has mounted the same file system."
 )
@@ -242,6 +253,10 @@ KINDS: dict[str, Kind] = {
         ),
     )
 }
+
+
+MAKING = tuple(key for key, kind in KINDS.items() if kind.makes)
+KEEPING_FILES = tuple(key for key, kind in KINDS.items() if kind.files)
 
 
 def valid_path(text: str) -> str:

@@ -11,6 +11,7 @@ from accounts.quotas.models import Quota
 from hosts.models import Cluster
 from networks.models import Network
 from portal.forms import SizeField
+from storage.kinds import MAKING
 from storage.models import Disk, DiskContent, DiskStatus, StorageDomain, StorageStatus
 from vms.costs import attributes_of
 from vms.models import VM, Firmware, Template
@@ -59,7 +60,8 @@ class NewVmForm(forms.Form):
         self.choices_of("template", Template.objects.visible_to(user, "template.use").prefetch_related("disks"))
         self.choices_of("cluster", Cluster.objects.visible_to(user, "vm.create"))
         self.choices_of("network", Network.objects.visible_to(user, "network.use"))
-        self.choices_of("storage_domain", StorageDomain.objects.visible_to(user, "storage_domain.use").filter(status=StorageStatus.ACTIVE))
+        usable = StorageDomain.objects.visible_to(user, "storage_domain.use").filter(status=StorageStatus.ACTIVE, kind__in=MAKING)
+        self.choices_of("storage_domain", usable)
         self.choices_of("quota", Quota.objects.usable_by(user))
         if not self.fields["quota"].queryset.exists():  # type: ignore[attr-defined]
             del self.fields["quota"]
