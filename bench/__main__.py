@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bench.figures import Figure
 
-MODULES = ("memory", "lists", "permissions", "run_vm", "event_latency", "fanout", "console", "self_service")
+MODULES = ("memory", "lists", "storage", "permissions", "run_vm", "event_latency", "fanout", "console", "self_service")
 
 
 def main(names: list[str]) -> int:

@@ -55,7 +55,7 @@ def _on_host(domain: StorageDomain, host: Host) -> list[FoundVolume]:
     paths = {volume.path for volume in volumes}
     found = []
     for volume in volumes:
-        if volume.name in known:
+        if volume.name in known or not volume.capacity:  # a target's LUN 0 is often its controller
             continue
         reason = _refusal(domain, volume, paths)
         if not reason and volume.format == "qcow2":

@@ -19,6 +19,7 @@ from lab.guest import GuestImage, build
 from networks.models import Network
 from storage.models import StorageDomain
 from tests.build import make_cluster, make_user
+from tests.stack import free_subnet
 from vms.models import Template
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -29,7 +30,7 @@ def lab() -> Iterator[Lab]:
     """node1 and node2, up; taken down with all their files at the end."""
     made = Lab(
         os.environ.get("VIREO_TEST_LAB_NAME", "vireotest"),
-        os.environ.get("VIREO_TEST_LAB_SUBNET", "10.77.0.0/24"),
+        os.environ.get("VIREO_TEST_LAB_SUBNET") or free_subnet(),
         settings.VAR / "lab" / "test",
         CertificateAuthority(settings.PKI_DIR),
         lasts=False,
@@ -103,7 +104,8 @@ def _clean(lab: Lab) -> None:
             if domain.isPersistent():
                 domain.undefineFlags(libvirt.VIR_DOMAIN_UNDEFINE_NVRAM | libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE)
         for pool in connection.listAllStoragePools():
-            for volume in pool.listAllVolumes() if pool.isActive() else []:
+            files = pool.isActive() and 'type="dir"' in pool.XMLDesc(0).replace("'", '"')
+            for volume in pool.listAllVolumes() if files else []:
                 volume.delete()
             if pool.isActive():
                 pool.destroy()
