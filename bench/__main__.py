@@ -12,6 +12,7 @@ from bench.figures import Figure
 MODULES = (
     "memory",
     "lists",
+    "storage",
     "permissions",
     "scheduling",
     "run_vm",

@@ -112,10 +112,10 @@ def _amend_disks(devices: etree._Element, before: DomainSpec, spec: DomainSpec) 
 def _amend_disk(element: etree._Element, old: DiskSpec, new: DiskSpec) -> bool:
     if (old.bus, old.device) != (new.bus, new.device):
         return False
-    if old.source != new.source:
-        if element.get("type") not in ("file", "block"):
+    if old.source != new.source or (new.remote is not None and old.remote != new.remote):
+        if element.get("type") not in ("file", "block", "network"):
             return False
-        set_source(element, new.source)
+        set_source(element, new.source, new.remote)
     driver = element.find("driver")
     if driver is not None and new.device == "disk":
         for name, was, wanted in (

@@ -2,7 +2,8 @@
 
 from lxml import etree
 
-from .spec import DiskSpec, DomainSpec, GraphicsSpec, Metadata, NicSpec
+from .pool_xml import add_hosts
+from .spec import DiskSpec, DomainSpec, GraphicsSpec, Metadata, NetworkSource, NicSpec
 from .xmltools import add, render
 
 NAMESPACE = "urn:vireo:domain:1"
@@ -45,19 +46,31 @@ def set_vcpus(root: etree._Element, spec: DomainSpec) -> None:
     set_only(root, "vcpu", most, placement="static", current=spec.vcpus if most != spec.vcpus else None)
 
 
-def set_source(disk: etree._Element, path: str) -> None:
-    """Point a disk at a file or block device; "" empties it."""
+def set_source(disk: etree._Element, path: str, remote: NetworkSource | None = None) -> None:
+    """Point a disk at a file, a block device or a network disk; "" empties it."""
     for old in disk.findall("source"):
         disk.remove(old)
     block = path.startswith("/dev/")
-    disk.set("type", "block" if block else "file")
-    if path:
-        source = etree.Element("source", {"dev" if block else "file": path})
-        driver = disk.find("driver")
-        if driver is None:
-            disk.insert(0, source)
-        else:
-            driver.addnext(source)
+    disk.set("type", "network" if remote else "block" if block else "file")
+    if not path:
+        return
+    source = _network_source(remote) if remote else etree.Element("source", {"dev" if block else "file": path})
+    driver = disk.find("driver")
+    if driver is None:
+        disk.insert(0, source)
+    else:
+        driver.addnext(source)
+
+
+def _network_source(remote: NetworkSource) -> etree._Element:
+    source = etree.Element("source", protocol=remote.protocol, name=remote.name)
+    add_hosts(source, remote.hosts)
+    if remote.user:
+        auth = add(source, "auth", username=remote.user)
+        add(auth, "secret", type="iscsi" if remote.protocol == "iscsi" else "ceph", uuid=remote.secret)
+    if remote.initiator:
+        add(add(source, "initiator"), "iqn", name=remote.initiator)
+    return source
 
 
 def set_limits(element: etree._Element, disk: DiskSpec) -> None:
@@ -82,7 +95,7 @@ def add_disk(devices: etree._Element, disk: DiskSpec) -> etree._Element:
             driver.set("cache", disk.cache)
         if disk.discard:
             driver.set("discard", disk.discard)
-    set_source(element, disk.source)
+    set_source(element, disk.source, disk.remote)
     add(element, "target", dev=disk.target, bus=disk.bus)
     set_limits(element, disk)
     if disk.readonly or cdrom:

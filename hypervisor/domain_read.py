@@ -5,7 +5,8 @@ from dataclasses import dataclass, fields
 from lxml import etree
 
 from .domain_devices import CLIPBOARD_CHANNEL, NAMESPACE
-from .spec import DiskSpec, DomainSpec, GraphicsSpec, Metadata, NicSpec
+from .pool_xml import hosts_in
+from .spec import DiskSpec, DomainSpec, GraphicsSpec, Metadata, NetworkSource, NicSpec
 from .xmltools import attribute, number, parse, size, text
 
 MIB = 1024 * 1024
@@ -120,6 +121,23 @@ def _disk(element: etree._Element) -> DiskSpec:
         shareable=element.find("shareable") is not None,
         io_iops=number(text(element, "iotune/total_iops_sec")),
         io_bytes=number(text(element, "iotune/total_bytes_sec")),
+        remote=_remote(element),
+    )
+
+
+def _remote(element: etree._Element) -> NetworkSource | None:
+    source = element.find("source")
+    if element.get("type") != "network" or source is None:
+        return None
+    auth = source.find("auth")
+    auth = element.find("auth") if auth is None else auth  # where libvirt had it before 3.9
+    return NetworkSource(
+        protocol=source.get("protocol", ""),
+        name=source.get("name", ""),
+        hosts=hosts_in(source),
+        user=auth.get("username", "") if auth is not None else "",
+        secret=attribute(auth, "secret", "uuid") if auth is not None else "",
+        initiator=attribute(source, "initiator/iqn", "name"),
     )
 
 
@@ -143,7 +161,20 @@ def _graphics(element: etree._Element) -> GraphicsSpec:
 
 _IDENTITY = {"disks": "target", "nics": "mac"}
 # Chosen by libvirt or the host when the spec leaves them open, secret, or our own.
-_LENIENT_WHEN_EMPTY = {"sockets", "cores", "threads", "cpu_model", "cpu_mode", "arch", "cache", "discard", "serial", "alias", "model"}
+_LENIENT_WHEN_EMPTY = {
+    "sockets",
+    "cores",
+    "threads",
+    "cpu_model",
+    "cpu_mode",
+    "arch",
+    "cache",
+    "discard",
+    "serial",
+    "alias",
+    "model",
+    "remote",
+}
 
 
 def drift(wanted: DomainSpec, found: DomainSpec) -> tuple[Difference, ...]:

@@ -16,11 +16,35 @@ class Metadata:
 
 
 @dataclass(frozen=True)
+class NetworkSource:
+    """A disk that QEMU reaches over the network by itself.
+
+    Args:
+        protocol: "rbd", "iscsi", "gluster", …
+        name: "pool/image", "iqn/lun", "volume/path".
+        hosts: each "name" or "name:port".
+        user, secret: whom it signs in as, and the UUID of libvirt's secret that proves it.
+        initiator: our IQN, for iSCSI.
+    """
+
+    protocol: str
+    name: str
+    hosts: tuple[str, ...] = ()
+    user: str = ""
+    secret: str = ""
+    initiator: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.protocol}:{self.name}"
+
+
+@dataclass(frozen=True)
 class DiskSpec:
     """A disk or CD drive.
 
     Args:
-        source: path on the host (or "protocol:name" as read back from a network disk); "" is an empty CD drive.
+        source: path on the host, or str(remote) of a network disk; "" is an empty CD drive.
+        remote: where a network disk lies; None: `source` is a file or a block device.
         target: the guest's slot, unique in a domain: vda, sda, ...
         bus: virtio, scsi, sata, usb, ide.
         device: "disk" or "cdrom".
@@ -42,6 +66,7 @@ class DiskSpec:
     shareable: bool = False
     io_iops: int = 0
     io_bytes: int = 0
+    remote: NetworkSource | None = None
 
 
 @dataclass(frozen=True)
@@ -140,16 +165,32 @@ class DomainSpec:
 
 @dataclass(frozen=True)
 class PoolSpec:
-    """A storage pool of libvirt's: kind "dir" is a directory on the host.
+    """A storage pool of libvirt's.
 
     Args:
+        path: directory or mount point on the host; "" where volumes are no files.
         uuid: "" lets libvirt choose.
+        kind: "dir", "netfs", "iscsi-direct", "rbd", "logical", "zfs" or "scsi".
+        hosts: of the storage, each "name" or "name:port".
+        source: what it is there: the exported directory, the target's IQN, the Ceph pool, the volume group, the ZFS pool.
+        format: of a "netfs": "nfs" or "glusterfs".
+        initiator: our IQN, for iSCSI.
+        user, secret: whom it signs in as, and the UUID of libvirt's secret that proves it.
+        wwnn, wwpn: of a Fibre Channel adapter.
     """
 
     name: str
     path: str
     uuid: str = ""
     kind: str = "dir"
+    hosts: tuple[str, ...] = ()
+    source: str = ""
+    format: str = ""
+    initiator: str = ""
+    user: str = ""
+    secret: str = ""
+    wwnn: str = ""
+    wwpn: str = ""
 
 
 @dataclass(frozen=True)
@@ -160,6 +201,7 @@ class VolumeSpec:
         capacity: in bytes, as the guest sees it.
         format: "qcow2" or "raw".
         backing_path: file on the host that this one is a thin copy of.
+        thick: all its space is taken at once; a logical volume knows no other way.
     """
 
     name: str
@@ -167,6 +209,7 @@ class VolumeSpec:
     format: str = "qcow2"
     backing_path: str = ""
     backing_format: str = ""
+    thick: bool = False
 
 
 @dataclass(frozen=True)

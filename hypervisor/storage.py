@@ -6,18 +6,21 @@ from collections.abc import Callable
 from concurrent.futures import Future, wait
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import BinaryIO, TypeVar
+from functools import partial
+from typing import Any, BinaryIO, TypeVar
 
 import libvirt
 
-from .errors import AlreadyExists, HypervisorError, InvalidState, NotFound, NotSupported, OperationFailed, translate
+from .errors import AlreadyExists, CallTimeout, HypervisorError, InvalidState, NotFound, NotSupported, OperationFailed, translate
 from .links import HostLink
+from .pool_xml import BUILT, pool_from_xml, pool_to_xml, same_place
 from .spec import PoolSpec, VolumeSpec
-from .volume_xml import pool_from_xml, pool_to_xml, volume_from_xml, volume_to_xml
+from .volume_xml import volume_from_xml, volume_to_xml
 
 T = TypeVar("T")
 
 POOL_SECONDS = 30.0
+REMOTE_POOL_SECONDS = 120.0  # Ceph's client gives up after 30 s of each of its steps
 # Copies and uploads have no natural limit; a host that stops answering ends them by keepalive long before.
 TRANSFER_SECONDS = 24 * 3600.0
 PROGRESS_SECONDS = 0.5
@@ -52,27 +55,37 @@ def ensure_pool(link: HostLink, spec: PoolSpec) -> None:
     """Define, autostart and start the pool, and make its directory; does nothing where that is done.
 
     Raises:
-        AlreadyExists: another pool has the name or the directory.
+        AlreadyExists: another pool has the name or the storage.
     """
 
     def run(connection: libvirt.virConnect) -> None:
         try:
             pool = connection.storagePoolLookupByName(spec.name)
-            found = pool_from_xml(pool.XMLDesc(0)).path
-            if found.rstrip("/") != spec.path.rstrip("/"):
-                raise AlreadyExists(f"pool {spec.name} is already there, with directory {found}")
+            found = pool_from_xml(pool.XMLDesc(0))
+            if not same_place(found, spec):
+                raise AlreadyExists(f"pool {spec.name} is already there, with {found.path or found.source}")
         except libvirt.libvirtError as error:
             if error.get_error_code() != libvirt.VIR_ERR_NO_STORAGE_POOL:
                 raise
             pool = connection.storagePoolDefineXML(pool_to_xml(spec), 0)
         pool.setAutostart(1)
         if not pool.isActive():
-            _start(pool)
+            _start(pool, spec.kind)
 
-    link.call(run, timeout=POOL_SECONDS, what=f"setting up pool {spec.name}")
+    _call_for(link, spec.kind)(run, what=f"setting up pool {spec.name}")
 
 
-def _start(pool: libvirt.virStoragePool) -> None:
+def _call_for(link: HostLink, kind: str) -> Callable[..., Any]:
+    """A directory answers at once. A storage that is away keeps libvirtd waiting for as long as its client waits: aside, then."""
+    if kind == "dir":
+        return partial(link.call, timeout=POOL_SECONDS)
+    return partial(link.call_apart, timeout=REMOTE_POOL_SECONDS)
+
+
+def _start(pool: libvirt.virStoragePool, kind: str) -> None:
+    if kind not in BUILT:
+        pool.create(0)
+        return
     try:
         pool.create(libvirt.VIR_STORAGE_POOL_CREATE_WITH_BUILD)
     except libvirt.libvirtError as error:
@@ -94,6 +107,36 @@ def pool_info(link: HostLink, name: str) -> PoolInfo:
         return PoolInfo(capacity, allocation, available, active) if active else PoolInfo(0, 0, 0, False)
 
     return _on_pool(link, name, read, "reading the pool")
+
+
+def look_at_pool(link: HostLink, spec: PoolSpec, seconds: float) -> PoolInfo:
+    """A pool's space as it is now: what the storage says, not what libvirt remembers. Starts a remote pool that is stopped.
+
+    Args:
+        seconds: for a storage that does not answer; the host itself is not suspected.
+
+    Raises:
+        NotFound: no such pool; OperationFailed: the storage does not answer, or refuses.
+    """
+
+    def run(connection: libvirt.virConnect) -> PoolInfo:
+        pool = connection.storagePoolLookupByName(spec.name)
+        if pool.isActive():
+            try:
+                pool.refresh()
+            except libvirt.libvirtError:
+                if not pool.isActive():  # libvirt stops a pool that it cannot read; else a volume is only being made there
+                    raise
+        elif spec.kind != "dir":
+            _start(pool, spec.kind)
+        active = bool(pool.isActive())
+        _state, capacity, allocation, available = pool.info()
+        return PoolInfo(capacity, allocation, available, active) if active else PoolInfo(0, 0, 0, False)
+
+    try:
+        return link.call_apart(run, timeout=seconds, what=f"looking at pool {spec.name}")
+    except CallTimeout:
+        raise OperationFailed(f"the storage did not answer within {seconds:.0f} seconds") from None
 
 
 def refresh_pool(link: HostLink, name: str) -> None:
@@ -220,6 +263,22 @@ def _send(stream: libvirt.virStream, fileobj: BinaryIO, size: int, progress: Pro
         if progress and (time.monotonic() - told > PROGRESS_SECONDS or done == size):
             progress(done, size)
             told = time.monotonic()
+
+
+def read_volume(link: HostLink, pool: str, name: str, length: int) -> bytes:
+    """The first `length` bytes of a volume that is a file or a block device, or all of a shorter one."""
+
+    def run(connection: libvirt.virConnect) -> bytes:
+        volume = connection.storagePoolLookupByName(pool).storageVolLookupByName(name)
+        stream = connection.newStream()
+        volume.download(stream, 0, length, 0)
+        head = b""
+        while len(head) < length and (chunk := stream.recv(length - len(head))):
+            head += chunk
+        stream.finish()
+        return head
+
+    return link.call(run, timeout=POOL_SECONDS, what=f"reading {name}")
 
 
 def delete_volume(link: HostLink, pool: str, name: str) -> None:

@@ -1,43 +1,17 @@
-"""Storage pools and volumes: spec in, XML out, and back."""
+"""Volumes: spec in, XML out, and back. Pools are in pool_xml."""
 
 from lxml import etree
 
-from .spec import PoolSpec, VolumeSpec
+from .spec import VolumeSpec
 from .xmltools import add, attribute, parse, render, size, text
 
 
-def pool_to_xml(spec: PoolSpec) -> str:
-    """The XML that defines this pool.
-
-    Raises:
-        ValueError: a kind that we cannot make.
-    """
-    if spec.kind != "dir":
-        raise ValueError(f"pools of kind {spec.kind!r} cannot be made")
-    root = etree.Element("pool", type=spec.kind)
-    add(root, "name", spec.name)
-    if spec.uuid:
-        add(root, "uuid", spec.uuid)
-    add(add(root, "target"), "path", spec.path)
-    return render(root)
-
-
-def pool_from_xml(xml: str) -> PoolSpec:
-    """Read a pool's XML.
-
-    Raises:
-        BadXml
-    """
-    root = parse(xml, "pool")
-    return PoolSpec(text(root, "name"), text(root, "target/path"), text(root, "uuid").strip(), root.get("type", ""))
-
-
 def volume_to_xml(spec: VolumeSpec) -> str:
-    """The XML that creates this volume; it takes space as the guest writes."""
+    """The XML that creates this volume; it takes space as the guest writes, unless it is thick."""
     root = etree.Element("volume")
     add(root, "name", spec.name)
     add(root, "capacity", spec.capacity, unit="bytes")
-    add(root, "allocation", 0, unit="bytes")
+    add(root, "allocation", spec.capacity if spec.thick else 0, unit="bytes")
     target = add(root, "target")
     add(target, "format", type=spec.format)
     if spec.format == "qcow2":

@@ -21,7 +21,7 @@ from lab.kvm import probe_kvm
 from lab.node import LOCAL_POINT, SHARED_POINT
 from networks import services as networks
 from networks.models import Network
-from storage import services as storage
+from storage import domains as storage
 from storage.models import Disk, StorageDomain, StorageKind
 from vms.models import Template
 

@@ -6,6 +6,5 @@ class StorageConfig(AppConfig):
 
     def ready(self) -> None:
         from storage import disk_jobs, jobs  # noqa: F401  they register their kinds
-        from storage.disks import strays  # noqa: F401
         from storage.images import export_jobs  # noqa: F401
         from storage.images import jobs as image_jobs  # noqa: F401

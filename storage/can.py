@@ -2,8 +2,10 @@
 
 from jobs.models import Job
 from portal.verdict import YES, Action, Verdict, no
-from storage.models import Disk, DiskStatus, StorageDomain, StorageStatus
+from storage.models import Disk, DiskStatus, SpaceLevel, StorageDomain, StorageStatus
 
+# A storage that may be lost: only then is it forgotten with all that is known of it.
+_GONE = frozenset({StorageStatus.MAINTENANCE, StorageStatus.INACTIVE, StorageStatus.UNATTACHED, StorageStatus.UNKNOWN})
 DOMAIN_ACTIONS: dict[str, Action] = {
     action.name: action
     for action in (
@@ -23,10 +25,16 @@ DOMAIN_ACTIONS: dict[str, Action] = {
             frozenset({StorageStatus.ACTIVE, StorageStatus.INACTIVE, StorageStatus.UNKNOWN}),
             "state",
         ),
+        Action("attach", "Attach", "plug", "storage_domain.edit", frozenset({StorageStatus.UNATTACHED}), "state"),
+        Action(
+            "detach", "Detach", "plug-off", "storage_domain.edit", frozenset({StorageStatus.MAINTENANCE, StorageStatus.INACTIVE}), "state"
+        ),
         Action("upload", "Upload image", "upload", "disk.create", frozenset({StorageStatus.ACTIVE}), "disks"),
         Action("create-disk", "New disk", "plus", "disk.create", frozenset({StorageStatus.ACTIVE}), "disks"),
-        Action("scan", "Look for stray volumes", "search", "storage_domain.edit", frozenset({StorageStatus.ACTIVE}), "disks"),
+        Action("scan", "Look for volumes", "search", "storage_domain.edit", frozenset({StorageStatus.ACTIVE}), "disks"),
+        Action("take-in", "Volumes that are no disks", "database-import", "storage_domain.edit", frozenset({StorageStatus.ACTIVE}), "disks"),
         Action("edit", "Edit", "pencil", "storage_domain.edit", group="change"),
+        Action("reconnect", "Change connection", "link", "storage_domain.edit", frozenset({StorageStatus.UNATTACHED}), "change"),
         Action(
             "remove",
             "Remove",
@@ -36,6 +44,7 @@ DOMAIN_ACTIONS: dict[str, Action] = {
             "remove",
             danger=True,
         ),
+        Action("destroy", "Destroy", "alert-triangle", "storage_domain.delete", _GONE, "remove", danger=True),
     )
 }
 DISK_ACTIONS: dict[str, Action] = {
@@ -62,9 +71,21 @@ def check_domain(action: str, domain: StorageDomain, *, busy: Job | None = None,
         return no(f"{domain.name} is busy: «{busy.title}» runs.")
     if known.states and domain.status not in known.states:
         return no(f"{domain.name} is {domain.get_status_display().lower()}.")
+    if action in ("upload", "create-disk") and (reason := _kind_refuses(action, domain)):
+        return no(reason)
     if action == "remove" and disks:
         return no(f"{disks} disk{'s lie' if disks > 1 else ' lies'} in {domain.name}: remove {'them' if disks > 1 else 'it'} first.")
     return YES
+
+
+def _kind_refuses(action: str, domain: StorageDomain) -> str:
+    if action == "upload" and not domain.traits.files:
+        return f"ISO images are files, and {domain.name} keeps none."
+    if not domain.traits.makes:
+        return f"The disks of {domain.name} are the storage's own LUNs: look for them there, and take them in."
+    if domain.space_level == SpaceLevel.CRITICAL:
+        return f"{domain.name} is out of space."
+    return ""
 
 
 def check_disk(

@@ -29,14 +29,18 @@ def create_volume(ctx: Context) -> None:
     disk = _disk(ctx)
     _host, link = on_host.link_for(disk)
     try:
-        pools.create_volume(link, _of(disk).pool_name, VolumeSpec(disk.volume_name, disk.capacity_bytes, disk.format))
+        pools.create_volume(link, _of(disk).pool_name, _volume_of(disk))
     except AlreadyExists:
         ctx.log("The volume is there from an earlier try.")
 
 
+def _volume_of(disk: Disk) -> VolumeSpec:
+    return VolumeSpec(disk.volume_name, disk.capacity_bytes, disk.format, thick=not _of(disk).traits.thin)
+
+
 def delete_volume(ctx: Context) -> None:
     disk = Disk.objects.select_related("domain", "host__cluster").filter(pk=ctx.job.object_id).first()
-    if disk is None or disk.domain is None:
+    if disk is None or disk.domain is None or not disk.domain.traits.makes:  # a LUN is the storage's own
         return
     _host, link = on_host.link_for(disk)
     pools.delete_volume(link, disk.domain.pool_name, disk.volume_name)

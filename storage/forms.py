@@ -1,30 +1,20 @@
-"""Forms of storage domains and disks."""
+"""Forms of disks."""
 
 from django import forms
 
 from accounts.models import User
 from accounts.quotas.models import Quota
-from hosts.models import DataCenter
 from portal.forms import SizeField
-from storage.models import StorageDomain, StorageKind, StorageStatus
-
-
-class DomainForm(forms.Form):
-    name = forms.CharField(max_length=255)
-    data_center = forms.ModelChoiceField(DataCenter.objects.none(), empty_label=None)
-    kind = forms.ChoiceField(choices=StorageKind.choices, widget=forms.RadioSelect, initial=StorageKind.LOCAL_DIR)
-    path = forms.CharField(max_length=1024, help_text="The directory on the hosts. A shared one must be the same directory on every host.")
-    description = forms.CharField(max_length=4000, required=False)
-
-    def __init__(self, user: User, *arguments: object, **options: object) -> None:
-        super().__init__(*arguments, **options)  # type: ignore[arg-type]
-        self.fields["data_center"].queryset = DataCenter.objects.visible_to(user, "storage_domain.create")  # type: ignore[attr-defined]
+from storage.kinds import KEEPING_FILES, MAKING
+from storage.models import StorageDomain, StorageStatus
 
 
 class _InDomain(forms.Form):
+    kinds = MAKING
+
     def __init__(self, user: User, *arguments: object, **options: object) -> None:
         super().__init__(*arguments, **options)  # type: ignore[arg-type]
-        domains = StorageDomain.objects.visible_to(user, "disk.create").filter(status=StorageStatus.ACTIVE)
+        domains = StorageDomain.objects.visible_to(user, "disk.create").filter(status=StorageStatus.ACTIVE, kind__in=self.kinds)
         self.fields["domain"].queryset = domains  # type: ignore[attr-defined]
         quotas = Quota.objects.usable_by(user)
         self.fields["quota"].queryset = quotas  # type: ignore[attr-defined]
@@ -45,6 +35,7 @@ class DiskForm(_InDomain):
 
 
 class IsoForm(_InDomain):
+    kinds = KEEPING_FILES
     file = forms.FileField(label="ISO image", widget=forms.ClearableFileInput(attrs={"accept": ".iso,application/x-iso9660-image"}))
     name = forms.CharField(max_length=255, required=False, help_text="The file's own name when empty.")
     domain = forms.ModelChoiceField(StorageDomain.objects.none(), empty_label=None, label="Storage domain")

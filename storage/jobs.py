@@ -11,7 +11,8 @@ from hypervisor.spec import VolumeSpec
 from jobs.engine import Context, StepDef, register
 from jobs.errors import StepFailed
 from jobs.models import Job, JobStatus
-from storage import observe, on_host
+from storage import imports, observe, on_host
+from storage.domains import running_on
 from storage.models import StorageDomain, StorageStatus
 
 _CHECK_BYTES = 4096
@@ -30,7 +31,7 @@ def _hosts(domain: StorageDomain) -> list[Host]:
 
 
 def ready_on_hosts(ctx: Context) -> None:
-    """One host that cannot have the domain does not stop the others; when none can, the job fails with the first reason."""
+    """Tries every host. One that cannot have the domain does not stop the others; when none can, the job fails, naming each."""
     domain = _domain(ctx)
     observe.set_status(domain, StorageStatus.ACTIVATING)
     hosts, reasons = _hosts(domain), []
@@ -41,12 +42,12 @@ def ready_on_hosts(ctx: Context) -> None:
         except HostUnreachable as error:
             reason = str(error)
         if reason:
-            reasons.append(reason)
+            reasons.append(f"{host.name}: {reason}")
         ctx.log(f"{host.name}: {reason or 'ready'}")
     if not hosts:
         ctx.log("No host is up: hosts get the domain when they are activated.")
     elif len(reasons) == len(hosts):
-        raise StepFailed(f"No host can use {domain.path}.", "\n".join(reasons))
+        raise StepFailed(f"No host can use {domain.place}: {reasons[0]}.", "\n".join(reasons))
 
 
 def release_from_hosts(ctx: Context) -> None:
@@ -59,11 +60,21 @@ def release_from_hosts(ctx: Context) -> None:
             ctx.log(f"{host.name}: {error}")
 
 
+def withdraw(ctx: Context) -> None:
+    """What was defined goes again; why each host could not have it stays to be read."""
+    domain = _domain(ctx)
+    for host in _hosts(domain):
+        try:
+            on_host.withdraw(domain, host)
+        except HypervisorError as error:
+            ctx.log(f"{host.name}: {error}")
+
+
 def check_shared(ctx: Context) -> None:
     """A shared directory must be one and the same: what one host writes, all others must see."""
     domain = _domain(ctx)
     ready = on_host.hosts_with(domain)
-    if not domain.is_shared or len(ready) < 2:
+    if not domain.is_shared or not domain.traits.makes or len(ready) < 2:
         return
     writer, *readers = ready
     name = f"vireo-check-{ctx.job.pk}"
@@ -87,7 +98,7 @@ def _must_see(ctx: Context, domain: StorageDomain, writer: Host, reader: Host, n
         ctx.log(f"{reader.name}: {error}")
         return
     if not seen:
-        reason = f"{domain.path} is not shared: {reader.name} does not see what {writer.name} writes there"
+        reason = f"{domain.place} is not shared: {reader.name} does not see what {writer.name} writes there"
         observe.failed(domain, reader, reason)
         ctx.log(reason)
 
@@ -100,13 +111,14 @@ def _active(ctx: Context) -> None:
         observe.summarize(domain)
 
 
-def _rest(ctx: Context) -> None:
-    from storage.services import running_on
-
-    domain = _domain(ctx)
-    names = running_on(domain)
-    if names:
+def _nothing_runs(domain: StorageDomain) -> None:
+    if names := running_on(domain):
         raise StepFailed(f"Running VMs have disks in {domain.name}: {', '.join(names[:5])}.")
+
+
+def _rest(ctx: Context) -> None:
+    domain = _domain(ctx)
+    _nothing_runs(domain)
     observe.set_status(domain, StorageStatus.PREPARING_FOR_MAINTENANCE)
 
 
@@ -118,6 +130,36 @@ def _back(ctx: Context) -> None:
 
 def _at_rest(ctx: Context) -> None:
     observe.set_status(_domain(ctx), StorageStatus.MAINTENANCE)
+
+
+def _detached(ctx: Context) -> None:
+    domain = _domain(ctx)
+    domain.on_hosts.all().delete()
+    domain.found.all().delete()
+    observe.set_status(domain, StorageStatus.UNATTACHED)
+
+
+def _scan_if_wanted(ctx: Context) -> None:
+    if ctx.params.get("scan"):
+        imports.scan(ctx)
+
+
+def _forget_all(ctx: Context) -> None:
+    domain = StorageDomain.objects.filter(pk=ctx.job.object_id).first()
+    if domain is not None:
+        _nothing_runs(domain)
+        observe.destroyed(domain, ctx.job.user, ctx.job)
+
+
+def _try_to_release(ctx: Context) -> None:
+    """The storage may be lost, and a host hang on it: whatever is left there is no reason to keep the domain."""
+    domain = _domain(ctx)
+    _nothing_runs(domain)
+    for host in _hosts(domain):
+        try:
+            on_host.release(domain, host)
+        except HypervisorError as error:
+            ctx.log(f"{host.name} keeps an unused pool: {error}")
 
 
 def _forget(ctx: Context) -> None:
@@ -140,19 +182,23 @@ def _if_there(step: Callable[[Context], None]) -> Callable[[Context], None]:
 
 
 def _created(job: Job) -> None:
-    """A domain that no host could take stays, inactive, with the reason: it can be activated again or removed."""
+    """A domain that no host could take stays, with the reason: unattached, to be corrected; one that was activated, inactive."""
     domain = StorageDomain.objects.filter(pk=job.object_id).first()
     if domain is not None and job.status != JobStatus.SUCCEEDED:
-        observe.set_status(domain, StorageStatus.INACTIVE, job.error or "its activation was cancelled")
+        status = StorageStatus.INACTIVE if job.kind == "storage.activate" else StorageStatus.UNATTACHED
+        observe.set_status(domain, status, job.error or "it was cancelled")
 
 
 _READY = [
-    StepDef("hosts", "Ready the directory on every host", ready_on_hosts, weight=4),
+    StepDef("hosts", "Reach it from every host", ready_on_hosts, weight=4),
     StepDef("shared", "Check that all hosts see the same", check_shared),
     StepDef("active", "Take into use", _active),
 ]
 # A creation that fails takes off again what it defined; an activation leaves things for the next try.
-register("storage.create", [replace(_READY[0], undo=release_from_hosts), *_READY[1:]], on_end=_created)
+_ATTACH = [replace(_READY[0], undo=withdraw), *_READY[1:]]
+register("storage.create", [*_ATTACH, StepDef("scan", "Look for disks", _scan_if_wanted)], on_end=_created)
+register("storage.attach", _ATTACH, on_end=_created)
+register("storage.scan", [StepDef("scan", "Look for disks on the storage", imports.scan)])
 register("storage.activate", _READY, on_end=_created)
 register(
     "storage.maintenance",
@@ -161,6 +207,22 @@ register(
         StepDef("release", "Release it on every host", release_from_hosts, ready_on_hosts),
         StepDef("at-rest", "Take out of use", _at_rest),
     ],
+)
+register(
+    "storage.detach",
+    [
+        StepDef("rest", "Check that nothing runs from it", _rest, _back),
+        StepDef("release", "Take it off every host", release_from_hosts),
+        StepDef("detached", "Remember its disks", _detached),
+    ],
+)
+register(
+    "storage.destroy",
+    [
+        StepDef("release", "Take it off the hosts that answer", _if_there(_try_to_release)),
+        StepDef("forget", "Forget it and its disks", _forget_all),
+    ],
+    cancellable=False,
 )
 register(
     "storage.remove",

@@ -8,11 +8,19 @@ from django.db.models.functions import Lower
 from accounts.managers import VisibleManager, VisibleQuerySet
 from hosts.models import DataCenter, Host
 from portal.base import Entity
+from storage.kinds import KINDS, Kind
 
 
 class StorageKind(models.TextChoices):
     LOCAL_DIR = "local_dir", "local directory"
     SHARED_DIR = "shared_dir", "shared directory"
+    NFS = "nfs", "NFS"
+    ISCSI = "iscsi", "iSCSI"
+    FC = "fc", "Fibre Channel"
+    LOGICAL = "logical", "LVM"
+    RBD = "rbd", "Ceph RBD"
+    GLUSTER = "gluster", "Gluster"
+    ZFS = "zfs", "ZFS"
 
 
 class StorageStatus(models.TextChoices):
@@ -25,19 +33,36 @@ class StorageStatus(models.TextChoices):
     UNKNOWN = "unknown"
 
 
+class SpaceLevel(models.TextChoices):
+    OK = "ok"
+    LOW = "low", "low on space"
+    CRITICAL = "critical", "out of space"
+
+
 class StorageDomain(Entity):
-    """A place for disks. A local directory exists on every host of the data center by the same path, each its own."""
+    """A place for disks. A local one exists on every host of the data center by the same path or name, each its own.
+
+    `source` is what its kind asks for (storage.kinds), without the secret.
+    """
 
     OBJECT_TYPE = "storage_domain"
     GRANT_PATHS = {"storage_domain": "id", "data_center": "data_center_id"}
 
     data_center = models.ForeignKey(DataCenter, on_delete=models.PROTECT, related_name="storage_domains")
     kind = models.CharField(max_length=16, choices=StorageKind)
-    path = models.CharField(max_length=1024)
+    path = models.CharField(max_length=1024, blank=True, default="", help_text="directory or mount point on the hosts")
+    source = models.JSONField(default=dict, blank=True)
+    secret = models.TextField(blank=True, default="", help_text="encrypted by portal.secrets")
     status = models.CharField(max_length=32, choices=StorageStatus, default=StorageStatus.ACTIVATING)
     status_reason = models.TextField(blank=True, default="")
     capacity_bytes = models.PositiveBigIntegerField(default=0)
     available_bytes = models.PositiveBigIntegerField(default=0)
+    warning_percent = models.PositiveSmallIntegerField(default=10, help_text="low on space when less than this share is free; 0: never")
+    critical_bytes = models.PositiveBigIntegerField(default=1 << 30, help_text="no new disks when less than this is free; 0: never")
+    overcommit = models.DecimalField(
+        max_digits=6, decimal_places=2, default=0, help_text="most that disks may promise, as a multiple of the capacity; 0: no limit"
+    )
+    space_level = models.CharField(max_length=16, choices=SpaceLevel, default=SpaceLevel.OK)
     objects = VisibleManager()
 
     class Meta:
@@ -54,8 +79,33 @@ class StorageDomain(Entity):
         return max(0, self.capacity_bytes - self.available_bytes)
 
     @property
+    def traits(self) -> Kind:
+        return KINDS[self.kind]
+
+    @property
     def is_shared(self) -> bool:
-        return self.kind == StorageKind.SHARED_DIR
+        return self.traits.shared
+
+    @property
+    def place(self) -> str:
+        """Where it lies, in one line."""
+        source = self.source
+        match self.kind:
+            case StorageKind.NFS:
+                return f"{source['server']}:{source['export']}"
+            case StorageKind.GLUSTER:
+                return f"{source['server']}:/{source['volume']}"
+            case StorageKind.ISCSI:
+                return f"{source['target']} at {source['portal']}"
+            case StorageKind.RBD:
+                return f"pool {source['ceph_pool']} at {source['monitors']}"
+            case StorageKind.LOGICAL:
+                return f"volume group {source['group']}"
+            case StorageKind.ZFS:
+                return source["zpool"]
+            case StorageKind.FC:
+                return f"port {source['wwpn']}"
+        return self.path
 
 
 class StorageDomainHost(models.Model):
@@ -71,6 +121,25 @@ class StorageDomainHost(models.Model):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["domain", "host"], name="storage_domain_host_unique")]
+
+
+class FoundVolume(models.Model):
+    """A volume that a scan saw in a domain and that is no disk of ours: it can be taken in, unless `refusal` says why not."""
+
+    domain = models.ForeignKey(StorageDomain, on_delete=models.CASCADE, related_name="found")
+    host = models.ForeignKey(Host, null=True, on_delete=models.CASCADE, related_name="+", help_text="of a local domain")
+    name = models.CharField(max_length=255)
+    path = models.CharField(max_length=1024)
+    format = models.CharField(max_length=8)
+    capacity_bytes = models.PositiveBigIntegerField()
+    allocated_bytes = models.PositiveBigIntegerField()
+    backing_path = models.CharField(max_length=1024, blank=True, default="")
+    refusal = models.TextField(blank=True, default="")
+    seen_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["name"]
+        constraints = [models.UniqueConstraint(fields=["domain", "host", "name"], name="found_volume_unique", nulls_distinct=False)]
 
 
 class DiskStatus(models.TextChoices):
@@ -119,9 +188,8 @@ class Disk(Entity):
 
     @property
     def volume_name(self) -> str:
-        """File names are ours: never what a user typed. A disk with snapshots writes into its newest layer."""
+        """File names are ours, never what a user typed; a volume that was taken in keeps its own, and a disk with snapshots writes into its newest layer."""
         return self.volume or f"{self.id}.{'iso' if self.content == DiskContent.ISO else self.format}"
 
 
-from storage.disks.models import StrayVolume  # noqa: E402, F401  models of this app in modules of their own
-from storage.images.models import Image, Upload  # noqa: E402, F401
+from storage.images.models import Image, Upload  # noqa: E402, F401  models of this app in a module of their own

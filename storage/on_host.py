@@ -1,23 +1,24 @@
 """Storage domains on one host, through libvirt. Called from jobs and the watcher's sweep; each call tells storage.observe what it saw."""
 
+from base64 import b64decode
 from collections.abc import Iterable
 
 from hosts.connect import link_of
 from hosts.models import Host, HostStatus
+from hypervisor import secrets
 from hypervisor import storage as pools
 from hypervisor.errors import HostUnreachable, HypervisorError, NotFound
 from hypervisor.links import HostLink
-from hypervisor.spec import PoolSpec
 from jobs.errors import NotNow
+from portal.secrets import decrypt
 from storage import observe
-from storage.models import Disk, StorageDomain, StorageStatus
+from storage.looks import pace
+from storage.models import Disk, StorageDomain, StorageKind, StorageStatus
+from storage.sources import pool_of
 
+LOOK_SECONDS = 20.0
 Look = tuple[StorageDomain, pools.PoolInfo | str]
 _OUT_OF_USE = (StorageStatus.UNATTACHED, StorageStatus.MAINTENANCE, StorageStatus.PREPARING_FOR_MAINTENANCE)
-
-
-def spec_of(domain: StorageDomain) -> PoolSpec:
-    return PoolSpec(name=domain.pool_name, uuid=str(domain.pk), path=domain.path)
 
 
 def in_use(host: Host) -> list[StorageDomain]:
@@ -36,7 +37,8 @@ def ensure(domain: StorageDomain, host: Host) -> str:
     """
     link = link_of(host)
     try:
-        pools.ensure_pool(link, spec_of(domain))
+        _give_secret(link, domain)
+        pools.ensure_pool(link, pool_of(domain))
         pools.refresh_pool(link, domain.pool_name)
         observe.seen(domain, host, pools.pool_info(link, domain.pool_name))
     except HostUnreachable:
@@ -47,19 +49,43 @@ def ensure(domain: StorageDomain, host: Host) -> str:
     return ""
 
 
+def _give_secret(link: HostLink, domain: StorageDomain) -> None:
+    if domain.secret:
+        usage = "iscsi" if domain.kind == StorageKind.ISCSI else "ceph"
+        value = decrypt(domain.secret)
+        # Ceph's keys are base64 text of the bytes that libvirt wants.
+        secrets.set_secret(link, str(domain.pk), usage, domain.pool_name, b64decode(value) if usage == "ceph" else value.encode())
+
+
 def release(domain: StorageDomain, host: Host) -> None:
     """Takes the domain off the host; its directory and files stay. Raises HypervisorError."""
-    pools.remove_pool(link_of(host), domain.pool_name)
+    withdraw(domain, host)
     observe.forgotten(domain, host)
 
 
+def withdraw(domain: StorageDomain, host: Host) -> None:
+    """Removes pool and secret; what the host last said of the domain is kept. Raises HypervisorError."""
+    link = link_of(host)
+    pools.remove_pool(link, domain.pool_name)
+    if domain.secret:
+        secrets.remove_secret(link, str(domain.pk))
+
+
 def read(host: Host, domains: Iterable[StorageDomain]) -> list[Look]:
-    """Asks the host, and not the database: each domain with its pool's space, or with what is wrong. Raises HostUnreachable."""
+    """Asks the host, and not the database: each domain with its pool's space, or with what is wrong. Raises HostUnreachable.
+
+    The storage itself is asked no more often than storage.looks allows; between that, libvirt says what it remembers.
+    """
     link = link_of(host)
     found: list[Look] = []
     for domain in domains:
         try:
-            found.append((domain, pools.pool_info(link, domain.pool_name)))
+            if pace.is_due((host.pk, domain.pk)):
+                with pace.timed((host.pk, domain.pk)):
+                    info = pools.look_at_pool(link, pool_of(domain), LOOK_SECONDS)
+            else:
+                info = pools.pool_info(link, domain.pool_name)
+            found.append((domain, info))
         except NotFound:
             found.append((domain, f"its pool {domain.pool_name} is gone from {host.name}; activate the domain to make it again"))
         except HostUnreachable:

@@ -1,10 +1,9 @@
-"""Pages of storage domains and disks."""
+"""Pages of disks; those of storage domains are in domain_pages."""
 
 from typing import Any
 from uuid import UUID
 
 from django.core.exceptions import PermissionDenied
-from django.db.models import Count
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -12,41 +11,19 @@ from django.views.decorators.http import require_GET, require_POST
 
 from accounts.permissions import anywhere, effective
 from accounts.views.grants import described_grants
-from hosts.models import Host
 from jobs.engine import holder_of
 from portal.pages import lists
 from portal.pages.actions import REFUSALS, answer, entries, refuse
 from portal.pages.filtering import FilterField
 from portal.pages.forms import form_page
 from storage import can, services
-from storage.disks import strays
-from storage.disks.models import StrayVolume
-from storage.forms import DiskForm, DomainForm, IsoForm
+from storage.forms import DiskForm, IsoForm
 from storage.images import downloads
 from storage.images.models import Image
-from storage.models import Disk, StorageDomain
+from storage.models import Disk
 from vms.disks import pages as disk_pages
 from vms.models import VM
 
-DOMAINS = lists.ListPage(
-    title="Storage domains",
-    row_template="storage/row.html",
-    columns=(
-        lists.Column("name", "Name", "name", lambda row: row.name),
-        lists.Column("status", "Status", "status", lambda row: row.status),
-        lists.Column("kind", "Kind", "kind", lambda row: row.kind),
-        lists.Column("free", "Free", "available_bytes", lambda row: row.available_bytes, "v-num"),
-        lists.Column("size", "Size", "capacity_bytes", lambda row: row.capacity_bytes, "v-num"),
-        lists.Column("disks", "Disks", "disk_count", lambda row: row.disk_count, "v-num"),
-    ),
-    empty=lists.Empty(
-        "database",
-        "No storage yet",
-        "A storage domain is where the disks of VMs lie: a directory on each host, or one that all hosts share.",
-    ),
-    live="storage_domain disk",
-    filters={"name": FilterField("name"), "status": FilterField("status", "choice"), "kind": FilterField("kind", "choice")},
-)
 DISKS = lists.ListPage(
     title="Disks and ISOs",
     row_template="storage/disk_row.html",
@@ -67,21 +44,6 @@ DISKS = lists.ListPage(
     },
     hint="content:iso domain:shared",
 )
-_VERBS = {
-    "activate": services.activate_domain,
-    "maintenance": services.maintain_domain,
-    "remove": services.remove_domain,
-    "scan": strays.scan,
-}
-
-
-@require_GET
-def domain_list(request: HttpRequest) -> HttpResponse:
-    rows = StorageDomain.objects.visible_to(request.user).annotate(disk_count=Count("disks"))
-    may = "storage_domain.create" in anywhere(request.user)
-    return lists.show(
-        request, DOMAINS, rows, buttons=[{"url": reverse("storage:new"), "title": "New storage domain", "icon": "plus", "allowed": may}]
-    )
 
 
 @require_GET
@@ -95,66 +57,11 @@ def disk_list(request: HttpRequest) -> HttpResponse:
     return lists.show(request, DISKS, rows, buttons=buttons)
 
 
-def _find(request: HttpRequest, model: Any, pk: UUID) -> Any:
+def find(request: HttpRequest, model: Any, pk: UUID) -> Any:
     found = model.objects.visible_to(request.user).filter(pk=pk).first()
     if found is None:
         raise Http404("There is no such object.")
     return found
-
-
-@require_GET
-def domain_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
-    domain = _find(request, StorageDomain, pk)
-    permissions = effective(request.user, domain)
-    verdicts = can.domain_verdicts(domain, permissions, busy=holder_of(domain), disks=domain.disks.count())
-    verdicts.pop("edit", None)
-    opens = {"upload": reverse("storage:upload-image"), "create-disk": reverse("storage:new-disk")}
-    known = {name: action for name, action in can.DOMAIN_ACTIONS.items() if name in verdicts}
-    confirm = {"remove": f"{domain.name} is taken from every host. The directory and what else lies in it stay."}
-    context = {
-        "domain": domain,
-        "entries": entries(
-            known,
-            verdicts,
-            lambda name: reverse("storage:action", args=[pk, name]),
-            opens=opens,
-            confirm=confirm,
-            quick=("activate", "upload"),
-        ),
-        "views": domain.on_hosts.filter(host__in=Host.objects.visible_to(request.user)).select_related("host"),
-        "disks": Disk.objects.visible_to(request.user).filter(domain=domain)[:200],
-        "strays": domain.strays.select_related("host")[:200] if "storage_domain.edit" in permissions else (),
-        "permissions": permissions,
-        "grants": described_grants(obj=domain) if "grant.view" in permissions else None,
-        "obj": domain,
-    }
-    return render(request, "storage/detail.html", context)
-
-
-@require_POST
-def action(request: HttpRequest, pk: UUID, name: str) -> HttpResponse:
-    domain = _find(request, StorageDomain, pk)
-    if name not in _VERBS:
-        raise Http404("There is no such action.")
-    try:
-        job = _VERBS[name](request.user, domain)
-    except REFUSALS as error:
-        return refuse(request, domain.get_absolute_url(), error)
-    return answer(request, domain.get_absolute_url() if name != "remove" else reverse("storage:list"), f"{job.title}: asked for.", job)
-
-
-@require_POST
-def remove_stray(request: HttpRequest, pk: UUID, stray: UUID) -> HttpResponse:
-    """Deletes a volume that a scan found and that nobody owns."""
-    domain = _find(request, StorageDomain, pk)
-    found = StrayVolume.objects.select_related("domain").filter(pk=stray, domain=domain).first()
-    if found is None:
-        raise Http404("There is no such volume.")
-    try:
-        job = strays.remove(request.user, found)  # type: ignore[arg-type]
-    except REFUSALS as error:
-        return refuse(request, domain.get_absolute_url(), error)
-    return answer(request, domain.get_absolute_url(), f"{job.title}: asked for.", job)
 
 
 @require_GET
@@ -186,26 +93,12 @@ def disk_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
 
 @require_POST
 def remove_disk(request: HttpRequest, pk: UUID) -> HttpResponse:
-    disk = _find(request, Disk, pk)
+    disk = find(request, Disk, pk)
     try:
         job = services.remove_disk(request.user, disk)
     except REFUSALS as error:
         return refuse(request, disk.get_absolute_url(), error)
     return answer(request, reverse("storage:disks"), f"{job.title}: asked for.", job)
-
-
-def new(request: HttpRequest) -> HttpResponse:
-    if "storage_domain.create" not in anywhere(request.user):
-        raise PermissionDenied("You may not create storage domains.")
-    form = DomainForm(request.user, request.POST or None)
-    return form_page(
-        request,
-        form,
-        lambda data: redirect(services.create_domain(request.user, services.NewDomain(**data))[0]),
-        title="New storage domain",
-        verb="Create storage domain",
-        back=reverse("storage:list"),
-    )
 
 
 def new_disk(request: HttpRequest) -> HttpResponse:

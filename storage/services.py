@@ -1,13 +1,12 @@
-"""The verbs on storage domains and disks."""
+"""The verbs on disks; those on storage domains are in storage.domains."""
 
 import posixpath
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from django.core.files.uploadedfile import UploadedFile
-from django.db import IntegrityError, transaction
+from django.db import transaction
 
 from accounts.models import User
 from accounts.permissions import require
@@ -15,37 +14,19 @@ from accounts.quotas import rules
 from accounts.quotas.models import Quota
 from audit import log as audit
 from events.log import record
-from hosts.models import DataCenter, Host, HostStatus
+from hosts.models import Host, HostStatus
 from jobs import engine
 from jobs.engine import holder_of
 from jobs.models import Job
 from portal.errors import FieldError, NotPossible
 from portal.live import publish
 from portal.names import valid_name
-from storage import can, quotas, uploads
-from storage.models import Disk, DiskContent, DiskStatus, StorageDomain, StorageKind, StorageStatus
+from storage import can, quotas, space, uploads
+from storage.domains import ensure
+from storage.models import Disk, DiskContent, DiskStatus, StorageDomain, StorageStatus
 
 SMALLEST_DISK = 1 << 20
 LARGEST_DISK = 1 << 46  # 64 TiB, what ext4 and most guests still take
-_PATH = re.compile(r"(/[A-Za-z0-9._+@-]+){2,}")
-# A pool takes over its directory: these belong to the system.
-_SYSTEM = ("/bin", "/boot", "/dev", "/etc", "/lib", "/lib64", "/proc", "/root", "/run", "/sbin", "/sys", "/tmp", "/usr")  # noqa: S108  # nosec B108 # refused, not used
-
-
-@dataclass(frozen=True, kw_only=True)
-class NewDomain:
-    """What is asked for when a storage domain is made.
-
-    Args:
-        kind: of StorageKind. A shared directory must be the same one on every host (NFS, Gluster, … mounted there).
-        path: absolute path of a directory on the hosts; made when it is missing.
-    """
-
-    name: str
-    data_center: DataCenter
-    kind: str
-    path: str
-    description: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +34,7 @@ class NewDisk:
     """What is asked for when an empty disk is made.
 
     Args:
+        format: "" is what suits the domain best.
         host: which host's directory, for a local domain; None: the one with most space.
         quota: what it counts against; None: the only one that the user holds there, if any.
     """
@@ -60,94 +42,28 @@ class NewDisk:
     name: str
     domain: StorageDomain
     capacity_bytes: int
-    format: str = "qcow2"
+    format: str = ""
     host: Host | None = None
     description: str = ""
     quota: Quota | None = None
 
 
-def create_domain(user: User, new: NewDomain) -> tuple[StorageDomain, Job]:
-    """Makes a storage domain; the job `storage.create` readies it on every host of the data center that is up.
-
-    Raises:
-        PermissionDenied, FieldError: name or path taken, path not one.
-    """
-    require(user, "storage_domain.create", new.data_center)
-    if new.kind not in StorageKind.values:
-        raise FieldError("kind", "Choose a local or a shared directory.")
-    domain = StorageDomain(
-        name=valid_name(new.name),
-        data_center=new.data_center,
-        kind=new.kind,
-        path=valid_path(new.path),
-        description=new.description.strip(),
-    )
-    _check_unique(domain)
-    with transaction.atomic():
-        _save(domain, force_insert=True)
-        publish("storage_domain", domain.pk, "added", domain.rev, {"status": domain.status})
-        record("storage_domain.created", f"Storage domain {domain.name} was created at {domain.path}", obj=domain, user=user)
-        return domain, _submit("storage.create", user, domain, f"Create storage domain {domain.name}")
-
-
-def edit_domain(user: User, domain: StorageDomain, changes: Mapping[str, Any]) -> StorageDomain:
-    """Changes `name` or `description`. Raises PermissionDenied, FieldError."""
-    require(user, "storage_domain.edit", domain)
-    for field, value in changes.items():
-        if field not in ("name", "description"):
-            raise FieldError(field, "This cannot be changed: disks lie there.")
-        setattr(domain, field, valid_name(value) if field == "name" else value.strip())
-    _check_unique(domain)
-    domain.rev += 1
-    with transaction.atomic():
-        change = audit.changes(audit.stored(domain, "name", "description"), audit.snapshot(domain, "name", "description"))
-        _save(domain, update_fields=["name", "description", "rev", "updated_at"])
-        publish("storage_domain", domain.pk, "changed", domain.rev, {"status": domain.status})
-        record("storage_domain.edited", f"Storage domain {domain.name} was changed", obj=domain, user=user, change=change)
-    return domain
-
-
-def activate_domain(user: User, domain: StorageDomain) -> Job:
-    """Readies the domain again on every host that is up, and looks at its space."""
-    require(user, "storage_domain.edit", domain)
-    _ensure_domain("activate", domain)
-    return _submit("storage.activate", user, domain, f"Activate storage domain {domain.name}")
-
-
-def maintain_domain(user: User, domain: StorageDomain) -> Job:
-    """Takes the domain out of use on every host. Raises NotPossible while a running VM has a disk there."""
-    require(user, "storage_domain.edit", domain)
-    _ensure_domain("maintenance", domain)
-    names = running_on(domain)
-    if names:
-        raise NotPossible(
-            f"{len(names)} running VM{'s have' if len(names) > 1 else ' has'} disks in {domain.name}: {', '.join(names[:5])}. Shut down what uses it first."
-        )
-    return _submit("storage.maintenance", user, domain, f"Maintenance of storage domain {domain.name}")
-
-
-def remove_domain(user: User, domain: StorageDomain) -> Job:
-    """Removes the domain from every host and from Vireo; its directory stays. Raises NotPossible while disks lie in it."""
-    require(user, "storage_domain.delete", domain)
-    _ensure_domain("remove", domain)
-    return _submit("storage.remove", user, domain, f"Remove storage domain {domain.name}")
-
-
 def create_disk(user: User, new: NewDisk) -> tuple[Disk, Job]:
     """Makes an empty disk. Raises PermissionDenied, FieldError, NotPossible."""
     require(user, "disk.create", new.domain)
-    if new.format not in ("qcow2", "raw"):
-        raise FieldError("format", "Choose qcow2 or raw.")
+    chosen = new.format or new.domain.traits.formats[0]
+    if chosen not in new.domain.traits.formats:
+        raise FieldError("format", f"Disks in {new.domain.name} are {' or '.join(new.domain.traits.formats)}.")
     if not SMALLEST_DISK <= new.capacity_bytes <= LARGEST_DISK:
         raise FieldError("capacity_bytes", "A disk has between 1 MiB and 64 TiB.")
     name = valid_name(new.name)
-    _ensure_domain("create-disk", new.domain)
+    ensure("create-disk", new.domain)
     disk = Disk(
         name=name,
         description=new.description.strip(),
         domain=new.domain,
         host=place(new.domain, new.host),
-        format=new.format,
+        format=chosen,
         capacity_bytes=new.capacity_bytes,
         status=DiskStatus.LOCKED,
         quota=rules.choose(user, new.domain.data_center, new.quota),
@@ -169,7 +85,7 @@ def upload_iso(
         PermissionDenied, NotPossible, FieldError (field "file"): not an ISO 9660 image, or too large, or more than the quota has.
     """
     require(user, "disk.create", domain)
-    _ensure_domain("upload", domain)
+    ensure("upload", domain)
     name = valid_name(name or posixpath.basename(file.name or "image.iso"))
     disk = Disk(
         name=name,
@@ -227,13 +143,6 @@ def users_of(disk: Disk) -> dict[str, Any]:
     }
 
 
-def running_on(domain: StorageDomain) -> list[str]:
-    """Names of the VMs that are not down and have a disk in the domain."""
-    return sorted(
-        set(domain.disks.exclude(attachments=None).exclude(attachments__vm__status="down").values_list("attachments__vm__name", flat=True))
-    )
-
-
 def place(domain: StorageDomain, host: Host | None = None) -> Host | None:
     """On which host a new disk of the domain lies: None for a shared domain.
 
@@ -256,51 +165,11 @@ def place(domain: StorageDomain, host: Host | None = None) -> Host | None:
     return first.host
 
 
-def valid_path(text: str) -> str:
-    """A directory's absolute path in one spelling. Raises FieldError."""
-    path = text.strip()
-    if len(path) > 1 and path.endswith("/"):
-        path = path.rstrip("/")
-    if not path.startswith("/"):
-        raise FieldError("path", "Give the directory's absolute path, such as /var/lib/vireo/disks.")
-    if len(path) > 1024 or ".." in path.split("/") or posixpath.normpath(path) != path or not _PATH.fullmatch(path):
-        raise FieldError("path", "Give a plain path below the top level, of letters, digits and . _ + @ - only.")
-    if any(path == top or path.startswith(top + "/") for top in _SYSTEM):
-        raise FieldError("path", f"{path} belongs to the host's system.")
-    return path
-
-
 def _add_disk(user: User, disk: Disk, kind: str, title: str, size_field: str) -> Job:
     with transaction.atomic():
+        space.take(disk, size_field)
         quotas.take_disk(user, disk, size_field)
         disk.save(force_insert=True)
         publish("disk", disk.pk, "added", disk.rev, {"status": disk.status})
         record("disk.created", f"Disk {disk.name} was created in {disk.domain}", obj=disk, user=user)
         return engine.submit(kind, user=user, target=disk, title=title, locks=[disk])
-
-
-def _submit(kind: str, user: User, domain: StorageDomain, title: str) -> Job:
-    return engine.submit(kind, user=user, target=domain, title=title, locks=[domain])
-
-
-def _ensure_domain(action: str, domain: StorageDomain) -> None:
-    verdict = can.check_domain(action, domain, busy=holder_of(domain), disks=domain.disks.count())
-    if not verdict:
-        raise NotPossible(verdict.reason)
-
-
-def _check_unique(domain: StorageDomain) -> None:
-    for other in domain.data_center.storage_domains.exclude(pk=domain.pk):
-        if other.name.lower() == domain.name.lower():
-            raise FieldError("name", f"Data center {domain.data_center} has a storage domain named {other.name} already.")
-        if f"{other.path}/".startswith(f"{domain.path}/") or f"{domain.path}/".startswith(f"{other.path}/"):
-            raise FieldError("path", f"Storage domain {other.name} uses {other.path} already.")
-
-
-def _save(domain: StorageDomain, **options: Any) -> None:
-    try:
-        with transaction.atomic():
-            domain.save(**options)
-    except IntegrityError:
-        _check_unique(domain)
-        raise

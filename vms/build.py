@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from networks.models import Network
 from portal.secrets import encrypt
+from storage import space
 from storage.models import Disk, DiskContent, DiskStatus, StorageDomain
 from vms.models import VM, DiskAttachment, DiskBus, Nic, Template
 
@@ -59,11 +60,13 @@ def draft_disks(
             name=f"{vm.name}_disk{index + 1}"[:255],
             domain=domain,
             host=source.host if source is not None and thin else None,
+            format=domain.traits.formats[0],
             capacity_bytes=source.capacity_bytes if source else disk_bytes or DEFAULT_DISK_BYTES,
             backing=source if thin else None,
             status=DiskStatus.LOCKED,
             quota=vm.quota,
         )
+        space.take(disk, "storage_domain")
         DiskAttachment.objects.create(vm=vm, disk=disk, target=f"vd{chr(ord('a') + index)}", bus=DiskBus.VIRTIO)
         made.append(Draft(disk, None if thin else source))
     if template is None or iso is not None:

@@ -12,6 +12,7 @@ from accounts.quotas.models import Quota
 from hosts.models import Cluster
 from networks.models import Network
 from portal.forms import SizeField
+from storage.kinds import MAKING
 from storage.models import Disk, DiskContent, DiskStatus, StorageDomain, StorageStatus
 from vms.costs import attributes_of
 from vms.guest.settings import SetUpBy
@@ -90,7 +91,8 @@ class NewVmForm(forms.Form):
         self.fields["template"].widget.newest = latest(templates)  # type: ignore[attr-defined]
         self.choices_of("cluster", Cluster.objects.visible_to(user, "vm.create"))
         self.choices_of("network", Network.objects.visible_to(user, "network.use"))
-        self.choices_of("storage_domain", StorageDomain.objects.visible_to(user, "storage_domain.use").filter(status=StorageStatus.ACTIVE))
+        domains = StorageDomain.objects.visible_to(user, "storage_domain.use").filter(status=StorageStatus.ACTIVE, kind__in=MAKING)
+        self.choices_of("storage_domain", domains)
         self.choices_of("quota", Quota.objects.usable_by(user))
         if not self.fields["quota"].queryset.exists():  # type: ignore[attr-defined]
             del self.fields["quota"]

@@ -11,7 +11,7 @@ from jobs.errors import StepFailed
 from jobs.kinds import StepDef
 from jobs.models import Job, JobStatus, StepStatus
 from storage import observe as storage_observe
-from storage.models import Disk, DiskContent, DiskStatus, StorageKind
+from storage.models import Disk, DiskContent, DiskStatus
 from vms import observe
 from vms.guest import steps as seed
 from vms.models import VM, Layer
@@ -26,7 +26,7 @@ def place(ctx: Context) -> None:
     host = Host.objects.filter(pk=ctx.facts.get("host")).first() or placement.choose(vm, ctx.job, _copied(ctx).values(), vm.host)
     ctx.save_facts(host=str(host.pk))
     observe.placed(vm, host)
-    local = [disk.pk for disk in _own_disks(vm) if disk.domain and disk.domain.kind == StorageKind.LOCAL_DIR]
+    local = [disk.pk for disk in _own_disks(vm) if disk.domain and not disk.domain.is_shared]
     Disk.objects.filter(pk__in=local).update(host=host)
     ctx.log(f"Host {host.name} was chosen.")
 
@@ -65,6 +65,7 @@ def make_disks(ctx: Context) -> None:
             disk.format,
             backing_path=backing.path if backing else "",
             backing_format=backing.format if backing else "",
+            thick=not disk.domain.traits.thin,
         )
         source = copied.get(str(disk.pk))
         try:

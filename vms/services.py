@@ -25,6 +25,7 @@ from networks.models import Network
 from portal.errors import FieldError, NotPossible
 from portal.live import publish
 from portal.names import valid_name, valid_text
+from storage.kinds import MAKING
 from storage.models import Disk, DiskContent, DiskStatus, StorageDomain, StorageStatus
 from vms import can, quota
 from vms.build import domain_name_for, draft_disks, draft_nic, new_display_secret
@@ -209,9 +210,10 @@ def _storage_for(user: User, new: NewVm) -> StorageDomain:
         chosen = first.domain if first else None
     if chosen is None:
         active = StorageDomain.objects.visible_to(user, "storage_domain.use").filter(
-            data_center=new.cluster.data_center_id, status=StorageStatus.ACTIVE
+            data_center=new.cluster.data_center_id, status=StorageStatus.ACTIVE, kind__in=MAKING
         )
-        chosen = active.order_by("-kind", "-available_bytes").first()  # a shared one before a local one
+        # A shared one before a local one, and then the one with most space.
+        chosen = max(active, key=lambda domain: (domain.is_shared, domain.available_bytes), default=None)
         if chosen is None:
             raise FieldError("storage_domain", "There is no active storage domain that you may use.")
     elif new.storage_domain is not None and not allowed(user, "storage_domain.use", chosen):
@@ -220,6 +222,10 @@ def _storage_for(user: User, new: NewVm) -> StorageDomain:
         raise FieldError("storage_domain", f"{chosen.name} belongs to another data center.")
     if chosen.status != StorageStatus.ACTIVE:
         raise FieldError("storage_domain", f"{chosen.name} is {chosen.get_status_display().lower()}.")
+    if not chosen.traits.makes:
+        raise FieldError("storage_domain", f"The disks of {chosen.name} are the storage's own LUNs: none can be made there.")
+    if new.template is not None and not chosen.traits.files:
+        raise FieldError("storage_domain", f"{chosen.name} keeps no files, and a template's disks are copied as files.")
     return chosen
 
 

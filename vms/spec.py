@@ -5,11 +5,12 @@ from dataclasses import replace
 
 from hypervisor.spec import DiskSpec, DomainSpec, GraphicsSpec, Metadata, NicSpec
 from portal.secrets import decrypt
+from storage.sources import source_of
 from vms.models import VM, DiskAttachment, Nic
 
 
 def attachments_of(vm: VM) -> list[DiskAttachment]:
-    return list(vm.attachments.select_related("disk").order_by("target"))
+    return list(vm.attachments.select_related("disk__domain").order_by("target"))
 
 
 def nics_of(vm: VM) -> list[Nic]:
@@ -21,7 +22,7 @@ def disk_spec(attachment: DiskAttachment) -> DiskSpec:
     disk = attachment.disk
     is_cd = attachment.device == "cdrom"
     return DiskSpec(
-        source=disk.path if disk is not None else "",
+        **(source_of(disk) if disk is not None else {"source": ""}),
         target=attachment.target,
         bus=attachment.bus,
         device=attachment.device,

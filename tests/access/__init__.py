@@ -26,8 +26,8 @@ from events.models import Event, Notification
 from hosts.models import SchedulingPolicy
 from jobs.models import Job
 from portal.routing import websocket_urlpatterns
-from storage.disks.models import StrayVolume
 from storage.images.models import Upload
+from storage.models import FoundVolume
 from tests.build import attach, make_disk, make_host, make_network, make_nic, make_storage, make_template, make_user, make_vm
 from vms.can import ACTIONS as VM_ACTIONS
 from vms.guest.can import ACTIONS as GUEST_ACTIONS
@@ -61,7 +61,7 @@ class World:
         self.domain = make_storage(data_center=self.host.cluster.data_center)
         self.disk = make_disk(domain=self.domain)
         self.attachment = attach(self.vm, self.disk)
-        self.stray = StrayVolume.objects.create(domain=self.domain, name="stray", found_at=timezone.now())
+        self.found = FoundVolume.objects.create(domain=self.domain, name="stray", path="/stray", format="raw", capacity_bytes=1, allocated_bytes=1)
         make_nic(self.vm, self.network)
         self.person = make_user("somebody")
         self.group = Group.objects.create(name="some group")
@@ -97,7 +97,7 @@ class World:
 
     def key_of(self, route: str, before: str) -> Any:
         """The object that a route's id names; `before`: the part in front of the id, which tells when a route has several."""
-        nested = {"give-back": self.machine, "holders": self.holder, "attachments": self.attachment, "strays": self.stray}
+        nested = {"give-back": self.machine, "holders": self.holder, "attachments": self.attachment, "found": self.found}
         if before in nested:
             return nested[before].pk
         objects = {

@@ -104,7 +104,8 @@ def _clean(lab: Lab) -> None:
             if domain.isPersistent():
                 domain.undefineFlags(libvirt.VIR_DOMAIN_UNDEFINE_NVRAM | libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE)
         for pool in connection.listAllStoragePools():
-            for volume in pool.listAllVolumes() if pool.isActive() else []:
+            files = pool.isActive() and 'type="dir"' in pool.XMLDesc(0).replace("'", '"')
+            for volume in pool.listAllVolumes() if files else []:
                 volume.delete()
             if pool.isActive():
                 pool.destroy()

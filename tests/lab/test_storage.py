@@ -11,7 +11,7 @@ from jobs import kinds
 from jobs.errors import StepFailed
 from jobs.models import Job, JobStatus, Lock
 from portal.errors import FieldError, NotPossible
-from storage import on_host, services, uploads
+from storage import domains, on_host, services, uploads
 from storage.models import Disk, DiskStatus, StorageDomain, StorageDomainHost, StorageKind, StorageStatus
 
 
@@ -28,8 +28,8 @@ def volumes(host, domain):
 
 
 def new_domain(registered, kind, path, name="more"):
-    new = services.NewDomain(name=name, data_center=registered.cluster.data_center, kind=kind, path=path)
-    domain, job = services.create_domain(registered.admin, new)
+    new = domains.NewDomain(name=name, data_center=registered.cluster.data_center, kind=kind, path=path)
+    domain, job = domains.create_domain(registered.admin, new)
     job = registered.run(job)
     domain.refresh_from_db()
     return domain, job
@@ -118,24 +118,24 @@ def test_path_that_is_a_file_fails_with_libvirts_reason_and_can_be_removed(regis
     domain = StorageDomain.objects.create(
         name="file", data_center=registered.cluster.data_center, kind=StorageKind.LOCAL_DIR, path=f"{registered.local.path}/taken", status=StorageStatus.INACTIVE
     )
-    job = registered.run(services.activate_domain(registered.admin, domain))
+    job = registered.run(domains.activate_domain(registered.admin, domain))
     domain.refresh_from_db()
     assert job.status == JobStatus.FAILED
     assert "taken" in job.error
     assert "taken" in job.error_detail
     assert (domain.status, domain.status_reason) == (StorageStatus.INACTIVE, job.error)
-    assert registered.run(services.remove_domain(registered.admin, domain)).status == JobStatus.SUCCEEDED
+    assert registered.run(domains.remove_domain(registered.admin, domain)).status == JobStatus.SUCCEEDED
     assert not StorageDomain.objects.filter(pk=domain.pk).exists()
 
 
 def test_domain_rests_and_returns(registered):
     shared = registered.shared
-    assert registered.run(services.maintain_domain(registered.admin, shared)).status == JobStatus.SUCCEEDED
+    assert registered.run(domains.maintain_domain(registered.admin, shared)).status == JobStatus.SUCCEEDED
     shared.refresh_from_db()
     assert shared.status == StorageStatus.MAINTENANCE
     with pytest.raises(NotPossible, match="maintenance"):
         services.create_disk(registered.admin, services.NewDisk(name="x", domain=shared, capacity_bytes=8 << 20))
-    assert registered.run(services.activate_domain(registered.admin, shared)).status == JobStatus.SUCCEEDED
+    assert registered.run(domains.activate_domain(registered.admin, shared)).status == JobStatus.SUCCEEDED
     shared.refresh_from_db()
     assert shared.status == StorageStatus.ACTIVE
 
@@ -147,7 +147,7 @@ def test_pool_that_vanished_is_seen_by_the_sweep_and_repaired_by_activation(regi
     view = StorageDomainHost.objects.get(host=host, domain=shared)
     assert (view.status, "gone" in view.status_reason) == (StorageStatus.INACTIVE, True)
     shared.refresh_from_db()
-    assert registered.run(services.activate_domain(registered.admin, shared)).status == JobStatus.SUCCEEDED
+    assert registered.run(domains.activate_domain(registered.admin, shared)).status == JobStatus.SUCCEEDED
     view.refresh_from_db()
     assert view.status == StorageStatus.ACTIVE
 

@@ -4,10 +4,9 @@ from hosts.connect import link_of
 from hypervisor import storage as pools
 from hypervisor.spec import VolumeSpec
 from jobs.models import JobStatus
-from storage import services
+from storage import domains, services
 from storage.disks import strays
-from storage.disks.models import StrayVolume
-from storage.models import Disk, DiskStatus
+from storage.models import Disk, DiskStatus, FoundVolume
 from tests.lab.test_storage import volumes
 from tests.lab.test_vm_jobs import create
 
@@ -15,7 +14,7 @@ MIB = 1 << 20
 
 
 def scan(registered, domain):
-    job = registered.run(strays.scan(registered.admin, domain))
+    job = registered.run(domains.scan_domain(registered.admin, domain))
     assert job.status == JobStatus.SUCCEEDED, job.error
 
 
@@ -31,7 +30,7 @@ def test_what_nobody_owns_is_found_and_removed_and_what_is_gone_is_illegal(regis
     before = volumes(registered.hosts[0], registered.shared)
 
     scan(registered, registered.shared)
-    stray = StrayVolume.objects.get()
+    stray = FoundVolume.objects.get()
     assert (stray.name, stray.domain) == ("left-behind.qcow2", registered.shared)
     assert list(Disk.objects.filter(status=DiskStatus.ILLEGAL)) == [lost]
     assert volumes(registered.hosts[0], registered.shared) == before  # a look changes nothing
@@ -39,7 +38,7 @@ def test_what_nobody_owns_is_found_and_removed_and_what_is_gone_is_illegal(regis
     job = registered.run(strays.remove(registered.admin, stray))
     assert job.status == JobStatus.SUCCEEDED, job.error
     assert volumes(registered.hosts[0], registered.shared) == before - {"left-behind.qcow2"}
-    assert not StrayVolume.objects.exists()
+    assert not FoundVolume.objects.exists()
     lost.refresh_from_db()
     assert registered.run(services.remove_disk(registered.admin, lost)).status == JobStatus.SUCCEEDED
     assert Disk.objects.filter(pk=kept.pk).exists()
@@ -50,4 +49,4 @@ def test_a_local_domain_is_looked_through_on_each_host(registered):
     pools.create_volume(second, registered.local.pool_name, VolumeSpec("left-behind.raw", MIB, "raw"))
     for _ in range(2):
         scan(registered, registered.local)
-        assert [(stray.name, stray.host) for stray in StrayVolume.objects.all()] == [("left-behind.raw", registered.hosts[1])]
+        assert [(stray.name, stray.host) for stray in FoundVolume.objects.all()] == [("left-behind.raw", registered.hosts[1])]

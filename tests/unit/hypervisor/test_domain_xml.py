@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hypervisor.domain_xml import amend_xml, drift, from_xml, to_xml
-from hypervisor.spec import DiskSpec, DomainSpec, GraphicsSpec, Metadata, NicSpec
+from hypervisor.spec import DiskSpec, DomainSpec, GraphicsSpec, Metadata, NetworkSource, NicSpec
 from hypervisor.xmltools import BadXml, parse
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -17,6 +17,9 @@ UUID = "6f1d5a5e-3c39-4f3c-9b0b-0d3a3b2b7c11"
 DISK = DiskSpec("/var/lib/vireo/local/disk1.qcow2", "vda", serial="disk1")
 CD = DiskSpec("/var/lib/vireo/shared/seed.iso", "sda", bus="scsi", device="cdrom", format="raw", readonly=True)
 NIC = NicSpec("52:54:00:00:00:01", "vireo-default", alias="0b6f4f0e-9bb1-4d4e-8a3f-1f4a3a0a9d55")
+
+RBD = NetworkSource("rbd", "vms/disk1.raw", ("192.0.2.1:6789", "[2001:db8::1]:6789"), "libvirt", UUID)
+LUN = NetworkSource("iscsi", "iqn.2026-01.org.example:t1/1", ("192.0.2.1:3260",), initiator="iqn.2026-01.org.example:vireo")
 
 SPECS = {
     "minimal": DomainSpec(uuid=UUID, name="minimal", memory_mib=128, graphics=None, serial=False, agent=False, rng=False, balloon=False,
@@ -30,6 +33,8 @@ SPECS = {
                             firmware="efi", virt_type="kvm", cpu_mode="host-passthrough", cpu_model="", boot_order=("network", "hd"),
                             disks=(dataclasses.replace(DISK, source="/dev/vg/lv", format="raw", io_iops=500, io_bytes=1 << 20, shareable=True),),
                             nics=(dataclasses.replace(NIC, link_up=False), NicSpec("52:54:00:00:00:02", "", model="e1000e", bridge="br0"))),
+    "network-disks": DomainSpec(uuid=UUID, name="far", memory_mib=512, disks=(DiskSpec(str(RBD), "vda", format="raw", remote=RBD),
+                                                                             DiskSpec(str(LUN), "vdb", format="raw", remote=LUN))),
 }  # fmt: skip
 
 
@@ -232,3 +237,13 @@ def test_hostile_xml_is_refused(xml: str) -> None:
 
 def test_a_password_is_never_in_a_repr() -> None:
     assert "secret12" not in repr(SPECS["direct-kernel"])
+
+
+def test_an_adopted_vms_network_disk_is_left_as_it_is_and_ours_is_pointed_elsewhere() -> None:
+    far = SPECS["network-disks"]
+    adopted = dataclasses.replace(far, disks=tuple(dataclasses.replace(disk, remote=None) for disk in far.disks))
+    assert drift(adopted, far) == ()
+    assert from_xml(amend_xml(to_xml(far), adopted)) == far
+    moved = dataclasses.replace(far, disks=(dataclasses.replace(DISK, format="raw", serial=""), far.disks[1]))
+    assert from_xml(amend_xml(to_xml(far), moved)) == moved
+    assert from_xml(amend_xml(to_xml(moved), far)) == far

@@ -7,7 +7,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from hosts.models import HostStatus
 from hypervisor.storage import PoolInfo
 from portal.errors import FieldError, NotPossible
-from storage import observe, services, uploads
+from storage import domains, observe, services, uploads
 from storage.models import Disk, StorageDomain, StorageKind, StorageStatus
 from tests.build import attach, make_data_center, make_disk, make_host, make_storage, make_template, make_user, make_vm
 from vms.models import VmStatus
@@ -22,7 +22,7 @@ def admin():
 
 
 def new_domain(**fields):
-    return services.NewDomain(**{"name": "disks", "data_center": fields.get("data_center") or make_data_center(), "kind": "shared_dir", "path": "/srv/vireo"} | fields)
+    return domains.NewDomain(**{"name": "disks", "data_center": fields.get("data_center") or make_data_center(), "kind": "shared_dir", "path": "/srv/vireo"} | fields)
 
 
 @pytest.mark.parametrize(
@@ -31,12 +31,12 @@ def new_domain(**fields):
 )
 def test_path_that_is_no_plain_directory_is_refused(admin, path):
     with pytest.raises(FieldError) as refused:
-        services.create_domain(admin, new_domain(path=path))
+        domains.create_domain(admin, new_domain(path=path))
     assert refused.value.field == "path"
 
 
 def test_final_slash_does_not_make_another_directory(admin):
-    domain, job = services.create_domain(admin, new_domain(path="/srv/vireo/"))
+    domain, job = domains.create_domain(admin, new_domain(path="/srv/vireo/"))
     assert domain.path == "/srv/vireo"
     assert (job.kind, domain.status) == ("storage.create", StorageStatus.ACTIVATING)
 
@@ -44,38 +44,38 @@ def test_final_slash_does_not_make_another_directory(admin):
 @pytest.mark.parametrize("path", ["/srv/vireo", "/srv/vireo/below", "/srv/vireo/../vireo"])
 def test_directory_of_another_domain_is_refused(admin, path):
     data_center = make_data_center()
-    services.create_domain(admin, new_domain(data_center=data_center))
+    domains.create_domain(admin, new_domain(data_center=data_center))
     with pytest.raises(FieldError) as refused:
-        services.create_domain(admin, new_domain(data_center=data_center, name="other", path=path))
+        domains.create_domain(admin, new_domain(data_center=data_center, name="other", path=path))
     assert refused.value.field == "path"
 
 
 def test_name_is_unique_in_its_data_center_only(admin):
     data_center = make_data_center()
-    services.create_domain(admin, new_domain(data_center=data_center))
-    services.create_domain(admin, new_domain())
+    domains.create_domain(admin, new_domain(data_center=data_center))
+    domains.create_domain(admin, new_domain())
     with pytest.raises(FieldError) as refused:
-        services.create_domain(admin, new_domain(data_center=data_center, name="DISKS", path="/srv/else"))
+        domains.create_domain(admin, new_domain(data_center=data_center, name="DISKS", path="/srv/else"))
     assert refused.value.field == "name"
 
 
 def test_without_a_grant_nothing_is_created():
     with pytest.raises(PermissionDenied):
-        services.create_domain(make_user(role="UserRole"), new_domain())
+        domains.create_domain(make_user(role="UserRole"), new_domain())
     assert not StorageDomain.objects.exists()
 
 
 def test_domain_with_disks_is_not_removed(admin):
     disk = make_disk()
     with pytest.raises(NotPossible, match="1 disk lies in"):
-        services.remove_domain(admin, disk.domain)
+        domains.remove_domain(admin, disk.domain)
 
 
 def test_domain_that_a_running_vm_uses_does_not_rest(admin):
     disk = make_disk()
     attach(make_vm(name="db", status=VmStatus.UP), disk)
     with pytest.raises(NotPossible, match="db"):
-        services.maintain_domain(admin, disk.domain)
+        domains.maintain_domain(admin, disk.domain)
 
 
 @pytest.mark.parametrize("size", [0, 1024, 1 << 60])
