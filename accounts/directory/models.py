@@ -11,6 +11,12 @@ from portal.secrets import decrypt, encrypt
 class ProviderKind(models.TextChoices):
     LDAP = "ldap", "LDAP or Active Directory"
     OIDC = "oidc", "OpenID Connect"
+    SAML = "saml", "SAML 2.0"
+
+    @classmethod
+    def elsewhere(cls) -> "tuple[ProviderKind, ...]":
+        """Those that ask for the password on a page of their own."""
+        return cls.OIDC, cls.SAML
 
 
 class IdentityProvider(models.Model):
@@ -32,6 +38,11 @@ class IdentityProvider(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def sign_in_route(self) -> str:
+        """Where the button on the sign-in page leads."""
+        return f"accounts:{self.kind}-sign-in"
 
     @property
     def secret(self) -> str:

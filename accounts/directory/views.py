@@ -11,11 +11,13 @@ from django.views.decorators.http import require_POST
 from accounts.directory import services
 from accounts.directory.forms import LdapForm, MappingForm, OidcForm, TrialForm
 from accounts.directory.models import GroupMapping, IdentityProvider, ProviderKind
+from accounts.directory.saml.forms import SamlForm
+from accounts.directory.saml.metadata import warnings
 from accounts.permissions import require
 from portal.forms import add_errors
 from portal.pages.forms import form_page
 
-FORMS = {ProviderKind.LDAP: LdapForm, ProviderKind.OIDC: OidcForm}
+FORMS = {ProviderKind.LDAP: LdapForm, ProviderKind.OIDC: OidcForm, ProviderKind.SAML: SamlForm}
 
 
 def providers(request: HttpRequest) -> HttpResponse:
@@ -26,7 +28,8 @@ def providers(request: HttpRequest) -> HttpResponse:
 @sensitive_post_parameters("secret")
 def new_provider(request: HttpRequest) -> HttpResponse:
     require(request.user, "user.manage")
-    kind = ProviderKind.OIDC if request.GET.get("kind") == ProviderKind.OIDC else ProviderKind.LDAP
+    wanted = request.GET.get("kind")
+    kind = ProviderKind(wanted) if wanted in ProviderKind.values else ProviderKind.LDAP
     return _form(request, IdentityProvider(kind=kind), f"Sign-in by {kind.label}", "Set up", reverse("accounts:providers"))
 
 
@@ -58,6 +61,9 @@ def provider_page(request: HttpRequest, provider: IdentityProvider, status: int 
         "mapping_form": MappingForm(),
         "trial_form": TrialForm(),
         "return_url": request.build_absolute_uri(reverse("accounts:oidc-return", args=[provider.pk])),
+        "answer_url": request.build_absolute_uri(reverse("accounts:saml-answer", args=[provider.pk])),
+        "metadata_url": request.build_absolute_uri(reverse("accounts:saml-metadata", args=[provider.pk])),
+        "warnings": warnings(provider.settings.get("certificates", "")) if provider.kind == ProviderKind.SAML else [],
         "user_count": provider.users.count(),
     } | context
     return render(request, "accounts/provider.html", context, status=status)

@@ -61,7 +61,7 @@ def sign_in(request: HttpRequest) -> HttpResponse:
     context = {
         "form": form,
         "next": request.POST.get("next") or request.GET.get("next", ""),
-        "providers": IdentityProvider.objects.filter(kind=ProviderKind.OIDC, enabled=True),
+        "providers": IdentityProvider.objects.filter(kind__in=ProviderKind.elsewhere(), enabled=True),
     }
     return render(request, "accounts/sign_in.html", context, status=status)
 
