@@ -180,6 +180,10 @@ class MigrateIn(Input):
     post_copy: bool = Field(False, description="finish at the target when it does not converge")
 
 
+class HostActionIn(Input):
+    shut_down: bool = Field(False, description="maintenance: VMs that cannot move are asked to shut down")
+
+
 class StepOut(Schema):
     name: str
     title: str

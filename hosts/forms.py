@@ -33,6 +33,10 @@ class EditHostForm(forms.Form):
     description = forms.CharField(max_length=4000, required=False)
 
 
+class MaintenanceForm(forms.Form):
+    shut_down = forms.BooleanField(label="Shut down the VMs that cannot move", required=False)
+
+
 class ClusterForm(forms.Form):
     name = forms.CharField(max_length=255)
     cpu_model = forms.CharField(
@@ -52,6 +56,8 @@ class EditClusterForm(forms.Form):
     policy = forms.ModelChoiceField(
         SchedulingPolicy.objects.all(), required=False, empty_label="Even, unless said otherwise", label="Scheduling policy"
     )
+    migrations_per_host = forms.IntegerField(min_value=1, max_value=64, label="Migrations of a host at the same time")
+    migrations_at_once = forms.IntegerField(min_value=1, max_value=1024, label="Migrations of the cluster at the same time")
     description = forms.CharField(max_length=4000, required=False)
 
 

@@ -44,9 +44,9 @@ def create_cluster(user: User, data_center: DataCenter, name: str, cpu_model: st
 
 
 def edit_cluster(user: User, cluster: Cluster, changes: Mapping[str, Any]) -> Cluster:
-    """Changes `name`, `description`, `policy` or `cpu_model` (VMs get it when they next start). Raises PermissionDenied, FieldError."""
+    """Changes some of its fields; VMs get another `cpu_model` when they next start. Raises PermissionDenied, FieldError."""
     require(user, "cluster.edit", cluster)
-    _apply(cluster, changes, {"name", "description", "cpu_model", "policy"})
+    _apply(cluster, changes, {"name", "description", "cpu_model", "policy", "migrations_per_host", "migrations_at_once"})
     return _save(user, cluster, "edited", cluster.data_center.clusters.all())
 
 
@@ -72,8 +72,19 @@ def _apply(obj: DataCenter | Cluster, changes: Mapping[str, Any], editable: set[
         setattr(obj, field, clean(value))
 
 
-# Field -> what makes of its input what is stored; a policy is a row already.
-_CLEAN: dict[str, Callable[[Any], Any]] = {"name": valid_name, "cpu_model": valid_cpu_model, "policy": lambda value: value}
+def _as_it_is(value: Any) -> Any:
+    """A row or a number, which the form has checked."""
+    return value
+
+
+# Field -> what makes of its input what is stored.
+_CLEAN: dict[str, Callable[[Any], Any]] = {
+    "name": valid_name,
+    "cpu_model": valid_cpu_model,
+    "policy": _as_it_is,
+    "migrations_per_host": _as_it_is,
+    "migrations_at_once": _as_it_is,
+}
 
 
 def _save(user: User, obj: Any, what: str, siblings: Any) -> Any:
@@ -82,7 +93,11 @@ def _save(user: User, obj: Any, what: str, siblings: Any) -> Any:
     if siblings.exclude(pk=obj.pk).filter(name__iexact=obj.name).exists():
         raise taken
     obj.rev += 1
-    names = ("name", "description", "cpu_model", "policy_id") if isinstance(obj, Cluster) else ("name", "description")
+    names = (
+        ("name", "description", "cpu_model", "policy_id", "migrations_per_host", "migrations_at_once")
+        if isinstance(obj, Cluster)
+        else ("name", "description")
+    )
     change = audit.changes(audit.stored(obj, *names), audit.snapshot(obj, *names))
     try:
         with transaction.atomic():

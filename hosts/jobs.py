@@ -159,11 +159,20 @@ def _activated(job: Job) -> None:
 
 
 def _prepare(ctx: Context) -> None:
-    host = _host(ctx)
-    observe.preparing_for_maintenance(host)
-    running = blockers(host)
-    if running:
-        raise StepFailed(f"VMs run on {host.name}: {', '.join(running[:5])}.")
+    """From here on the scheduler sends nothing there."""
+    observe.preparing_for_maintenance(_host(ctx))
+
+
+def _evacuate(ctx: Context) -> None:
+    from vms.migration import evacuation  # vms builds on hosts
+
+    evacuation.evacuate(ctx)
+
+
+def _call_off(ctx: Context) -> None:
+    from vms.migration import evacuation
+
+    evacuation.call_off(ctx)
 
 
 def _in_service(ctx: Context) -> None:
@@ -171,6 +180,9 @@ def _in_service(ctx: Context) -> None:
 
 
 def _rest(ctx: Context) -> None:
+    host = _host(ctx)
+    if running := blockers(host):
+        raise StepFailed(f"VMs run on {host.name}: {', '.join(running[:5])}.")
     observe.in_maintenance(_host(ctx), ctx.job)
 
 
@@ -227,7 +239,11 @@ register("host.activate", _without_undo(_ENTER), on_end=_activated)
 register("host.refresh", [_ENTER[0], _ENTER[1]])
 register(
     "host.maintenance",
-    [StepDef("prepare", "Check that nothing runs there", _prepare, _in_service), StepDef("rest", "Take out of service", _rest)],
+    [
+        StepDef("prepare", "Let nothing start there", _prepare, _in_service),
+        StepDef("evacuate", "Move what runs there", _evacuate, _call_off, weight=20),
+        StepDef("rest", "Take out of service", _rest),
+    ],
 )
 register(
     "host.remove",

@@ -38,6 +38,8 @@ class Cluster(Entity):
     data_center = models.ForeignKey(DataCenter, on_delete=models.PROTECT, related_name="clusters")
     cpu_model = models.CharField(max_length=64, default="qemu64", help_text="CPU model that every VM of the cluster sees")
     policy = models.ForeignKey("hosts.SchedulingPolicy", null=True, blank=True, on_delete=models.PROTECT, related_name="clusters")
+    migrations_per_host = models.PositiveSmallIntegerField(default=2, help_text="VMs that leave or enter one host at the same time")
+    migrations_at_once = models.PositiveSmallIntegerField(default=8, help_text="VMs that move in the whole cluster at the same time")
     objects = VisibleManager()
 
     class Meta:

@@ -16,7 +16,7 @@ from accounts.permissions import anywhere, effective, require
 from accounts.views.grants import described_grants
 from events.models import Event
 from hosts import can, services, ssh
-from hosts.forms import EditHostForm, NewHostForm
+from hosts.forms import EditHostForm, MaintenanceForm, NewHostForm
 from hosts.models import Host
 from jobs.engine import holder_of
 from jobs.models import Job, Lock
@@ -26,6 +26,7 @@ from portal.pages.actions import REFUSALS, Entry, answer, entries, refuse
 from portal.pages.filtering import FilterField
 from portal.pages.forms import form_page
 from storage.models import StorageDomain
+from vms.migration.evacuation import departures
 from vms.models import VM
 
 LIST = lists.ListPage(
@@ -68,8 +69,10 @@ TABS = (
 _VERBS = {"activate": services.activate, "maintenance": services.maintenance, "refresh": services.refresh, "remove": services.remove}
 
 
-def action_entries(host: Host, permissions: frozenset[str], busy: Job | None) -> list[Entry]:
+def action_entries(host: Host, permissions: frozenset[str], busy: Job | None, running: int) -> list[Entry]:
     opens = {"edit": reverse("hosts:edit", args=[host.pk])}
+    if running:
+        opens["maintenance"] = reverse("hosts:maintenance", args=[host.pk])
     confirm = {
         "remove": f"Vireo forgets {host.name}. VMs that it adopted there go on running, without Vireo.",
         "maintenance": f"Nothing new starts on {host.name} until it is activated again.",
@@ -97,7 +100,7 @@ def host_list(request: HttpRequest) -> HttpResponse:
         busy = {lock.object_id: lock.job for lock in locks}
         for host in hosts:
             host.now = numbers.get(f"host:{host.pk}", {})  # type: ignore[attr-defined]
-            host.entries = action_entries(host, everywhere, busy.get(host.pk)) if everywhere else []  # type: ignore[attr-defined]
+            host.entries = action_entries(host, everywhere, busy.get(host.pk), host.running) if everywhere else []  # type: ignore[attr-defined]
         return hosts
 
     rows = Host.objects.visible_to(request.user).select_related("cluster").defer("capabilities")
@@ -122,15 +125,16 @@ def host_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
     tabs = [(name, title) for name, title in TABS if name != "permissions" or "grant.view" in permissions]
     busy = holder_of(host)
     vms = host.vms.all()
+    running = vms.exclude(status="down").count()
     context: dict[str, Any] = {
         "host": host,
         "tab": tab if tab in dict(tabs) else "overview",
         "tabs": tabs,
         "permissions": permissions,
-        "entries": action_entries(host, permissions, busy),
+        "entries": action_entries(host, permissions, busy, running),
         "busy": busy,
         "now": live.latest([f"host:{host.pk}"]).get(f"host:{host.pk}", {}),
-        "running": vms.exclude(status="down").count(),
+        "running": running,
         "committed": (vms.exclude(status="down").aggregate(mib=Sum("memory_mib"))["mib"] or 0) << 20,
         "waits_for_enrolment": host.transport == "tls" and host.last_seen_at is None,
     }
@@ -178,6 +182,35 @@ def edit(request: HttpRequest, pk: UUID) -> HttpResponse:
         return redirect(host)
 
     return form_page(request, form, run, title=f"Edit {host.name}", verb="Save", back=host.get_absolute_url(), back_title=host.name)
+
+
+def maintenance(request: HttpRequest, pk: UUID) -> HttpResponse:
+    """What would become of each VM that runs there, before it is asked for."""
+    host = find(request, pk)
+    require(request.user, "host.maintain", host)
+    leaving = departures(host)
+    seen = set(VM.objects.visible_to(request.user).filter(host=host).values_list("pk", flat=True))
+    form = MaintenanceForm(request.POST if request.method == "POST" else None)
+    if all(not each.reason for each in leaving):
+        del form.fields["shut_down"]
+
+    def run(data: dict[str, Any]) -> HttpResponse:
+        job = services.maintenance(request.user, host, data.get("shut_down", False))
+        return answer(request, host.get_absolute_url(), f"{job.title}: asked for.", job)
+
+    return form_page(
+        request,
+        form,
+        run,
+        "hosts/maintenance.html",
+        title=f"Maintenance of {host.name}",
+        text=f"VMs that run on {host.name} move to other hosts without a stop. Then nothing runs there until it is activated again.",
+        verb="Start maintenance",
+        back=host.get_absolute_url(),
+        back_title=host.name,
+        leaving=[each for each in leaving if each.vm.pk in seen],
+        unseen=sum(each.vm.pk not in seen for each in leaving),
+    )
 
 
 @require_POST

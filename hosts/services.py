@@ -131,16 +131,26 @@ def new_enrolment(user: User, host: Host, base_url: str) -> Command:
     return command
 
 
-def maintenance(user: User, host: Host) -> Job:
-    """Takes a host out of use. Raises NotPossible, naming the VMs, when any still runs there."""
+def maintenance(user: User, host: Host, shut_down: bool = False) -> Job:
+    """Takes a host out of use; what runs there moves to other hosts first.
+
+    Args:
+        shut_down: VMs that cannot move are asked to shut down.
+
+    Raises:
+        NotPossible: some cannot move, and are not to be shut down; the text names them and why.
+    """
+    from vms.migration.evacuation import departures  # vms builds on hosts
+
     require(user, "host.maintain", host)
     _ensure("maintenance", host)
-    running = blockers(host)
-    if running:
-        raise NotPossible(
-            f"{len(running)} VM{'s run' if len(running) > 1 else ' runs'} on {host.name}: {_names(running)}. Shut down what runs there first."
-        )
-    return engine.submit("host.maintenance", user=user, target=host, title=f"Maintenance of {host.name}", locks=[host])
+    stuck = [leaving for leaving in departures(host) if leaving.reason]
+    if stuck and not shut_down:
+        words = "; ".join(f"{leaving.vm.name}: {leaving.reason}" for leaving in stuck[:5])
+        more = f"; and {len(stuck) - 5} more" if len(stuck) > 5 else ""
+        raise NotPossible(f"{len(stuck)} VM{'s' if len(stuck) > 1 else ''} cannot leave {host.name}: {words}{more}.")
+    title = f"Maintenance of {host.name}"
+    return engine.submit("host.maintenance", user=user, target=host, title=title, locks=[host], params={"shut_down": shut_down})
 
 
 def activate(user: User, host: Host, accept_new_key: bool = False) -> Job:
@@ -227,8 +237,8 @@ def edit(user: User, host: Host, changes: Mapping[str, Any]) -> tuple[Host, Job 
 
 
 def blockers(host: Host) -> list[str]:
-    """Names of the VMs that run on the host, or may."""
-    return list(host.vms.exclude(status="down").order_by("name").values_list("name", flat=True))
+    """Names of the VMs that run on the host, or may. A suspended one does not: its memory lies on the host's disk."""
+    return list(host.vms.exclude(status__in=("down", "suspended")).order_by("name").values_list("name", flat=True))
 
 
 def removal_blocker(host: Host) -> str:

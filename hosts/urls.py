@@ -10,6 +10,7 @@ urlpatterns = [
     path("hosts/<uuid:pk>/", pages.host_detail, name="host"),
     path("hosts/<uuid:pk>/edit/", pages.edit, name="edit"),
     path("hosts/<uuid:pk>/enrol/", pages.enrol, name="enrol"),
+    path("hosts/<uuid:pk>/maintenance/", pages.maintenance, name="maintenance"),
     path("hosts/<uuid:pk>/action/<str:name>/", pages.action, name="action"),
     path("clusters/", inventory_pages.clusters, name="clusters"),
     path("clusters/new/", inventory_pages.new_cluster, name="new-cluster"),

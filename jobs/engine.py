@@ -125,12 +125,18 @@ def cancel(user: Any, job: Job) -> None:
         raise NotCancellable(f"«{job.title}» has already {job.status}.")
     if not job.cancellable:
         raise NotCancellable(f"«{job.title}» cannot be stopped half-way.")
-    Job.objects.filter(pk=job.pk).exclude(status__in=JobStatus.finished()).update(cancel_requested=True, rev=F("rev") + 1)
     audit.append(f"{job.kind}.cancel", f"Cancel «{job.title}»", target=target, user=user, job_id=job.pk)
+    stop(job)
+
+
+def stop(job: Job) -> None:
+    """Cancels without asking who wants it: for jobs that belong to another job."""
+    Job.objects.filter(pk=job.pk).exclude(status__in=JobStatus.finished()).update(cancel_requested=True, rev=F("rev") + 1)
+    Job.objects.filter(pk=job.pk, status=JobStatus.QUEUED, undoing=False).update(retry_at=None)
     job.refresh_from_db()
     announce(job)
     if job.status == JobStatus.QUEUED:
-        deliver(job.pk)  # a worker claims it, sees the wish, and ends it with nothing to undo
+        deliver(job.pk)  # a worker claims it, sees the wish, and undoes what there is
 
 
 def _may_cancel(user: Any, job: Job) -> bool:

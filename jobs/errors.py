@@ -1,5 +1,7 @@
 """What the job engine raises."""
 
+from collections.abc import Callable
+
 from django.core.exceptions import ValidationError
 from django.utils import timezone
 
@@ -25,6 +27,21 @@ class StepFailed(Exception):
 
 class NotNow(StepFailed):
     """Nothing is wrong but that a host has to come back first: an undo waits for it."""
+
+
+class Later(Exception):
+    """A step waits for other jobs: it gives its worker back and is run again, at once when woken (jobs.runner.wake).
+
+    Args:
+        why: what the tray shows meanwhile.
+        seconds: run again after so long, woken or not.
+        ready: asked once the job waits, for a wake that came just before.
+    """
+
+    def __init__(self, why: str, seconds: float = 10, ready: Callable[[], bool] = lambda: False) -> None:
+        super().__init__(why)
+        self.seconds = seconds
+        self.ready = ready
 
 
 class Cancelled(Exception):

@@ -1,6 +1,7 @@
 """Running one job: claim, steps, undo, end. Safe whoever runs it, how often, and wherever it is killed."""
 
 import logging
+from collections.abc import Iterable
 from datetime import timedelta
 from uuid import UUID, uuid4
 
@@ -15,7 +16,7 @@ from audit import circumstances
 from events.log import record
 from hypervisor.errors import HostUnreachable, HypervisorError
 from jobs.context import Context, announce
-from jobs.errors import Cancelled, ClaimLost, NotNow, StepFailed
+from jobs.errors import Cancelled, ClaimLost, Later, NotNow, StepFailed
 from jobs.heartbeat import heartbeat
 from jobs.kinds import Kind, StepDef, all_kinds
 from jobs.models import Job, JobStatus, Lock, Step, StepStatus
@@ -79,6 +80,8 @@ def _execute(context: Context) -> None:
         if job.attempts > MAX_ATTEMPTS:
             raise StepFailed(f"The worker died {MAX_ATTEMPTS} times while it ran this.")
         _do(context, steps, rows)
+    except Later as pause:
+        _pause(context, pause)
     except Cancelled:
         _begin_undo(context, kind, steps, rows, "")
     except (StepFailed, NotPossible, ValidationError, IntegrityError, HypervisorError) as error:
@@ -114,7 +117,7 @@ def _do(context: Context, steps: list[StepDef], rows: list[Step]) -> None:
             context.update(message=step.title, progress=context.percent_done)
             try:
                 step.do(context)
-            except (ClaimLost, DatabaseError):
+            except (ClaimLost, DatabaseError, Later):
                 raise
             except Exception:
                 _mark(context, row, StepStatus.FAILED)
@@ -183,6 +186,35 @@ def _wait_for_host(context: Context, why: str) -> None:
         delivered_at=None,
         message=f"Waits to undo: {why}"[:500],
     )
+
+
+def _pause(context: Context, pause: Later) -> None:
+    """Gives the job back to the queue in the middle of a step. The locks stay; the run does not count as an attempt."""
+    context.update(
+        status=JobStatus.QUEUED,
+        claimed_by=None,
+        retry_at=timezone.now() + timedelta(seconds=pause.seconds),
+        delivered_at=None,
+        attempts=max(0, context.job.attempts - 1),
+        message=str(pause)[:500],
+    )
+    if pause.ready():
+        wake([context.job.pk])
+
+
+def wake(job_ids: Iterable[UUID]) -> None:
+    """Jobs that wait in the middle of a step are run again now; others are left alone."""
+    from jobs.engine import deliver
+
+    for job_id in job_ids:
+        if Job.objects.filter(pk=job_id, status=JobStatus.QUEUED, undoing=False, retry_at__isnull=False).update(retry_at=None):
+            deliver(job_id)
+
+
+def wake_parent(job: Job) -> None:
+    """For a kind's last word: the job that asked for this one, and waits, goes on."""
+    if parent := job.params.get("parent"):
+        transaction.on_commit(lambda: wake([UUID(parent)]))
 
 
 def _end(context: Context, kind: Kind, status: JobStatus) -> None:

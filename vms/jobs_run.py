@@ -11,6 +11,7 @@ from jobs.context import Context
 from jobs.engine import register
 from jobs.errors import StepFailed
 from jobs.kinds import StepDef
+from jobs.runner import wake_parent
 from storage.models import Disk
 from vms import observe
 from vms.guest import steps as seed
@@ -142,7 +143,7 @@ def simple(verb: Callable[..., None], done: DomainState | None, ctx: Context) ->
 register("vm.start", [StepDef("start", "Start it", start)], cancellable=False)
 register("vm.start_paused", [StepDef("start", "Start it paused", partial(start, paused=True))], cancellable=False)
 register("vm.run_once", [StepDef("start", "Start it once", run_once)], cancellable=False)
-register("vm.shutdown", [StepDef("shutdown", "Wait for the guest to shut down", shutdown)])
+register("vm.shutdown", [StepDef("shutdown", "Wait for the guest to shut down", shutdown)], on_end=wake_parent)
 register("vm.poweroff", [StepDef("poweroff", "Power it off", poweroff)], cancellable=False)
 register("vm.reboot", [StepDef("reboot", "Ask the guest to reboot", partial(simple, domains.reboot, None))], cancellable=False)
 register("vm.reset", [StepDef("reset", "Reset it", partial(simple, domains.reset, None))], cancellable=False)

@@ -1,5 +1,6 @@
 """Hosts, templates, and what is read only: clusters, data centers, storage domains, disks, networks."""
 
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -11,6 +12,7 @@ from api.schemas import (
     ClusterOut,
     DataCenterOut,
     DiskOut,
+    HostActionIn,
     HostAndJob,
     HostIn,
     HostOut,
@@ -62,10 +64,15 @@ def get_host(request: HttpRequest, pk: UUID) -> Any:
 @router.post(
     "/hosts/{uuid:pk}/{action}", response={202: JobOut, 403: Problem, 409: Problem, 422: Problem}, tags=["Hosts"], summary="Act on a host"
 )
-def act_on_host(request: HttpRequest, pk: UUID, action: str) -> Any:
+def act_on_host(request: HttpRequest, pk: UUID, action: str, body: HostActionIn | None = None) -> Any:
     """maintenance, activate, remove."""
     host = visible(Host, request.user, pk, "cluster")
-    verbs = {"maintenance": host_services.maintenance, "activate": host_services.activate, "remove": host_services.remove}
+    shut_down = body is not None and body.shut_down
+    verbs = {
+        "maintenance": partial(host_services.maintenance, shut_down=shut_down),
+        "activate": host_services.activate,
+        "remove": host_services.remove,
+    }
     if action not in verbs:
         raise FieldError("action", f"There is no action «{action[:40]}».")
     return 202, verbs[action](request.user, host)

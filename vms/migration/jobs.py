@@ -1,7 +1,9 @@
 """The job `vm.migrate`. libvirt on the source does the work; the job watches, and in the end asks both hosts where the guest runs."""
 
+from django.db import transaction
+
 from hosts.connect import address_of, link_of
-from hosts.models import Host, HostTransport
+from hosts.models import Cluster, Host, HostTransport
 from hypervisor import domains, migration
 from hypervisor.domain_state import DomainState
 from hypervisor.errors import HostUnreachable, HypervisorError, NotFound
@@ -11,7 +13,9 @@ from jobs.engine import register
 from jobs.errors import NotNow, StepFailed
 from jobs.kinds import StepDef
 from jobs.models import Job
+from jobs.runner import wake_parent
 from vms import observe
+from vms.migration import limits
 from vms.models import VM
 from vms.placement import services as placement
 from vms.steps import look, vm_of
@@ -29,10 +33,14 @@ def choose(ctx: Context) -> None:
     named = Host.objects.filter(pk=wished).first() if wished else None
     if wished and named is None:
         raise StepFailed("The host that was asked for is gone.")
+    limits.check_turn(ctx.job, vm.cluster, vm.host)
     target = placement.choose(vm, ctx.job, wished=named, away=True)
     if target.transport != HostTransport.TLS:
         raise StepFailed(f"VMs move from host to host over TLS, and {target} was added by {target.get_transport_display()}.")
-    ctx.save_facts(source=str(vm.host.pk), target=str(target.pk))
+    with transaction.atomic():  # the cluster's lock: two never take the last turn
+        cluster = Cluster.objects.select_for_update().get(pk=vm.cluster_id)
+        limits.check_turn(ctx.job, cluster, vm.host, target)
+        ctx.save_facts(source=str(vm.host.pk), target=str(target.pk))
     ctx.log(f"From {vm.host} to {target}.")
 
 
@@ -109,7 +117,14 @@ def settle(ctx: Context) -> None:
 
 
 def _end(job: Job) -> None:
-    """However it ended: the row says where the guest runs, by asking who should have it, and its clipboard is plugged in again."""
+    """However it ended: the row says where the guest runs, and who waits for this one goes on."""
+    transaction.on_commit(limits.next_turn)
+    wake_parent(job)
+    _say_where(job)
+
+
+def _say_where(job: Job) -> None:
+    """By asking who should have it; its clipboard is plugged in again."""
     vm = VM.objects.filter(pk=job.object_id).first()
     for key in ("target", "source"):
         host = Host.objects.filter(pk=job.facts.get(key)).first()

@@ -93,13 +93,24 @@ def test_second_click_on_activate_is_refused_because_the_host_is_busy(admin):
         services.activate(admin, host)
 
 
-def test_maintenance_names_the_vms_that_block_it(admin):
+def test_maintenance_names_the_vms_that_cannot_leave_and_why(admin):
     host = make_host()
-    make_vm(host=host, name="web-01", status=VmStatus.UP)
-    make_vm(host=host, name="idle", status=VmStatus.DOWN)
-    with pytest.raises(NotPossible, match="1 VM runs on .*: web-01") as refused:
+    make_vm(host=host, cluster=host.cluster, name="web-01", status=VmStatus.UP)
+    make_vm(host=host, cluster=host.cluster, name="frozen", status=VmStatus.PAUSED)
+    make_vm(host=host, cluster=host.cluster, name="idle", status=VmStatus.DOWN)
+    make_vm(host=host, cluster=host.cluster, name="asleep", status=VmStatus.SUSPENDED)
+    with pytest.raises(NotPossible) as refused:
         services.maintenance(admin, host)
-    assert "idle" not in refused.value.reason
+    assert refused.value.reason.startswith(f"2 VMs cannot leave {host.name}: frozen: it is paused; web-01: VMs move from host to host over TLS")
+    assert "idle" not in refused.value.reason and "asleep" not in refused.value.reason
+
+
+def test_maintenance_may_shut_down_what_cannot_leave(admin):
+    host = make_host()
+    make_vm(host=host, cluster=host.cluster, name="web-01", status=VmStatus.UP)
+    job = services.maintenance(admin, host, shut_down=True)
+    assert job.params == {"shut_down": True}
+    assert [step.name for step in job.steps.all()] == ["prepare", "evacuate", "rest"]
 
 
 def test_host_in_use_is_not_removed(admin):

@@ -10,7 +10,7 @@ from django.utils import timezone
 from events.models import Event
 from hypervisor.errors import HostUnreachable, OperationFailed
 from jobs import engine, runner
-from jobs.errors import NotCancellable, NotNow, ObjectBusy, StepFailed
+from jobs.errors import Later, NotCancellable, NotNow, ObjectBusy, StepFailed
 from jobs.kinds import StepDef, register
 from jobs.models import Job, JobStatus, Lock, StepStatus
 from tests.build import make_user, make_vm
@@ -276,3 +276,43 @@ def test_a_submit_never_waits_for_a_broker_that_is_away(trace, monkeypatch, tmp_
         assert time.monotonic() - began < 2
     job.refresh_from_db()
     assert (job.status, job.delivered_at) == (JobStatus.QUEUED, None)
+
+
+def test_a_step_that_waits_gives_its_worker_back_and_goes_on_when_woken(trace):
+    def wait(context):
+        if len(trace) < 5:
+            raise Later("waits for others", seconds=3600)
+
+    job = submit([step(trace, "one"), step(trace, "two", wait)])
+    for _ in range(3):
+        assert runner.run(job.pk)
+        job.refresh_from_db()
+        assert (job.status, job.message, job.attempts) == (JobStatus.QUEUED, "waits for others", 0)
+        assert not runner.run(job.pk), "not before its time"
+        assert Lock.objects.filter(job=job).exists()
+        runner.wake([job.pk])
+    assert runner.run(job.pk)
+    job.refresh_from_db()
+    assert job.status == JobStatus.SUCCEEDED
+    assert trace == ["do one", "do two", "do two", "do two", "do two"]
+
+
+def test_a_wake_that_came_before_the_pause_is_not_lost(trace):
+    job = submit(
+        [step(trace, "one", lambda context: fail(Later("waits", seconds=3600, ready=lambda: True))(context) if len(trace) == 1 else None)]
+    )
+    runner.run(job.pk)
+    job.refresh_from_db()
+    assert (job.status, job.retry_at) == (JobStatus.QUEUED, None)
+
+
+def test_a_job_that_waits_is_cancelled_and_undone(trace):
+    user = make_user()
+    job = submit([step(trace, "one"), step(trace, "two", fail(Later("waits", seconds=3600)))], user=user)
+    runner.run(job.pk)
+    job.refresh_from_db()
+    engine.cancel(user, job)
+    assert runner.run(job.pk)
+    job.refresh_from_db()
+    assert job.status == JobStatus.CANCELLED
+    assert trace == ["do one", "do two", "undo two", "undo one"]
