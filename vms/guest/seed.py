@@ -4,8 +4,6 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import pycdlib
-
 from portal.errors import FieldError
 from vms.guest import cloud_init, windows
 from vms.guest.settings import FirstBoot, NicSetup, SetUpBy, hostname_for
@@ -56,6 +54,8 @@ def image(settings: FirstBoot, seed: SeedFor) -> bytes:
 
 
 def _iso(label: str, texts: Mapping[str, str]) -> bytes:
+    import pycdlib  # only a worker needs its megabytes, and only when it writes a CD
+
     iso = pycdlib.PyCdlib()
     iso.new(interchange_level=3, vol_ident=label, joliet=3, rock_ridge="1.09")
     for number, (name, text) in enumerate(sorted(texts.items())):

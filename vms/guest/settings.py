@@ -10,7 +10,6 @@ from typing import Any
 
 import yaml
 from django.db import models
-from passlib.hash import sha512_crypt
 
 from accounts.keys.services import parse as parse_key
 from portal.errors import FieldError
@@ -215,6 +214,8 @@ def login_for(username: str) -> str:
 
 def hash_of(password: str) -> str:
     """As /etc/shadow has it; slow to guess, and still quick to check for a guest without hardware virtualization."""
+    from passlib.hash import sha512_crypt  # its megabytes are for who sets a password
+
     return sha512_crypt.using(rounds=100_000).hash(password)
 
 
