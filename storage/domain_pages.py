@@ -1,5 +1,6 @@
 """Pages of storage domains."""
 
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -243,6 +244,6 @@ def take_in(request: HttpRequest, pk: UUID) -> HttpResponse:
         "found": found[:SHOWN_FOUND],
         "more": max(0, found.count() - SHOWN_FOUND),
         "error": error,
-        "entries": [entry for entry in _entries(domain, effective(request.user, domain), 0) if entry.name == "scan"],
+        "entries": [replace(entry, quick=True) for entry in _entries(domain, effective(request.user, domain), 0) if entry.name == "scan"],
     }
     return render(request, "storage/take_in.html", context, status=409 if error else 200)
