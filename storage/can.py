@@ -32,7 +32,9 @@ DOMAIN_ACTIONS: dict[str, Action] = {
         Action("upload", "Upload image", "upload", "disk.create", frozenset({StorageStatus.ACTIVE}), "disks"),
         Action("create-disk", "New disk", "plus", "disk.create", frozenset({StorageStatus.ACTIVE}), "disks"),
         Action("scan", "Look for volumes", "search", "storage_domain.edit", frozenset({StorageStatus.ACTIVE}), "disks"),
-        Action("take-in", "Volumes that are no disks", "database-import", "storage_domain.edit", frozenset({StorageStatus.ACTIVE}), "disks"),
+        Action(
+            "take-in", "Volumes that are no disks", "database-import", "storage_domain.edit", frozenset({StorageStatus.ACTIVE}), "disks"
+        ),
         Action("edit", "Edit", "pencil", "storage_domain.edit", group="change"),
         Action("reconnect", "Change connection", "link", "storage_domain.edit", frozenset({StorageStatus.UNATTACHED}), "change"),
         Action(
@@ -54,6 +56,9 @@ DISK_ACTIONS: dict[str, Action] = {
         Action("remove", "Remove", "trash", "disk.delete", frozenset({DiskStatus.OK, DiskStatus.ILLEGAL}), "remove", danger=True),
     )
 }
+
+
+IN_SNAPSHOTS = "{disk} belongs to snapshots of its VM: delete them first."
 
 
 def check_domain(action: str, domain: StorageDomain, *, busy: Job | None = None, disks: int = 0) -> Verdict:
@@ -89,7 +94,14 @@ def _kind_refuses(action: str, domain: StorageDomain) -> str:
 
 
 def check_disk(
-    action: str, disk: Disk, *, busy: Job | None = None, vms: list[str] | None = None, templates: list[str] | None = None, children: int = 0
+    action: str,
+    disk: Disk,
+    *,
+    busy: Job | None = None,
+    vms: list[str] | None = None,
+    templates: list[str] | None = None,
+    children: int = 0,
+    layers: bool = False,
 ) -> Verdict:
     """Whether the disk can do the action.
 
@@ -98,6 +110,7 @@ def check_disk(
         busy: the job that holds its lock.
         vms, templates: names of those that have it.
         children: how many thin copies build on it.
+        layers: snapshots of its VM have parts of it.
     """
     known = DISK_ACTIONS[action]
     if action == "edit":
@@ -112,6 +125,8 @@ def check_disk(
         return no(f"{disk.name} belongs to template {', '.join(templates[:3])}.")
     if children:
         return no(f"{children} thin cop{'ies build' if children > 1 else 'y builds'} on {disk.name}.")
+    if layers:
+        return no(IN_SNAPSHOTS.format(disk=disk.name))
     return YES
 
 

@@ -191,5 +191,10 @@ class Disk(Entity):
         """File names are ours, never what a user typed; a volume that was taken in keeps its own, and a disk with snapshots writes into its newest layer."""
         return self.volume or f"{self.id}.{'iso' if self.content == DiskContent.ISO else self.format}"
 
+    @property
+    def is_whole(self) -> bool:
+        """Its volume alone holds all of it: it is no thin copy, and no snapshot lies below."""
+        return self.backing_id is None and not self.layers.exists()
+
 
 from storage.images.models import Image, Upload  # noqa: E402, F401  models of this app in a module of their own

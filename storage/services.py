@@ -140,6 +140,7 @@ def users_of(disk: Disk) -> dict[str, Any]:
         "vms": list(disk.attachments.order_by("vm__name").values_list("vm__name", flat=True)),
         "templates": list(disk.templates.order_by("name").values_list("name", flat=True)),
         "children": disk.children.count(),
+        "layers": disk.layers.exists(),
     }
 
 

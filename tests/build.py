@@ -10,7 +10,9 @@ from accounts.permissions import grant
 from hosts.models import Cluster, DataCenter, Host, HostStatus, HostTransport
 from networks.models import Network
 from storage.models import Disk, StorageDomain, StorageKind, StorageStatus
-from vms.models import VM, DiskAttachment, Nic, Template
+from vms.models import VM, DiskAttachment, Layer, Nic, Position, Snapshot, SnapshotDisk, Template
+from vms.snapshots import machine
+from vms.snapshots.models import SnapshotStatus
 
 _number = itertools.count(1)
 PASSWORD = "correct horse battery"
@@ -78,6 +80,17 @@ def make_disk(**fields: Any) -> Disk:
     if "domain" not in fields:
         fields["domain"] = make_storage()
     return Disk.objects.create(**{"name": f"disk{next(_number)}", "capacity_bytes": 1 << 30} | fields)
+
+
+def make_snapshot(vm: VM, disk: Disk | None = None, name: str = "before") -> Snapshot:
+    """As the job leaves one behind: the disk's first file is frozen, and the VM writes into a layer over it."""
+    snapshot = Snapshot.objects.create(vm=vm, name=name, status=SnapshotStatus.OK, machine=machine.describe(vm))
+    Position.objects.update_or_create(vm=vm, defaults={"current": snapshot})
+    if disk is not None:
+        frozen = Layer.objects.create(disk=disk, volume=disk.volume_name, path=disk.path)
+        Layer.objects.create(disk=disk, parent=frozen, state="active", volume=f"{disk.pk}.{snapshot.pk}.qcow2", path="/top")
+        SnapshotDisk.objects.create(snapshot=snapshot, layer=frozen, target="vda", capacity_bytes=disk.capacity_bytes)
+    return snapshot
 
 
 def make_template(**fields: Any) -> Template:

@@ -2,6 +2,7 @@
 
 from jobs.models import Job
 from portal.verdict import YES, Action, Verdict, no
+from storage.can import IN_SNAPSHOTS
 from storage.models import Disk, DiskContent, DiskStatus
 
 ACTIONS: dict[str, Action] = {
@@ -18,7 +19,14 @@ _VERBS = {"resize": "grow", "move": "move"}
 
 
 def check(
-    action: str, disk: Disk, *, busy: Job | None = None, vms: list[str] | None = None, templates: list[str] | None = None, children: int = 0
+    action: str,
+    disk: Disk,
+    *,
+    busy: Job | None = None,
+    vms: list[str] | None = None,
+    templates: list[str] | None = None,
+    children: int = 0,
+    layers: bool = False,
 ) -> Verdict:
     """Whether the disk can do the action.
 
@@ -27,6 +35,7 @@ def check(
         busy: the job that holds its lock.
         vms, templates: names of those that have it.
         children: how many thin copies build on it.
+        layers: snapshots of its VM have parts of it.
     """
     if busy is not None:
         return no(f"{disk.name} is busy: «{busy.title}» runs.")
@@ -34,6 +43,8 @@ def check(
         return no(f"{disk.name} is {disk.get_status_display().lower()}.")
     if disk.domain is None:
         return no(f"{disk.name} lies outside of Vireo's storage.")
+    if layers and action != "copy":
+        return no(IN_SNAPSHOTS.format(disk=disk.name))
     if action in ("copy", "share", "unshare"):
         return YES
     if action == "resize" and disk.content == DiskContent.ISO:

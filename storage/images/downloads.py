@@ -90,8 +90,8 @@ def writer_of(disk: Disk) -> str:
 
 def size_of(disk: Disk) -> tuple[HostLink, int]:
     """The link that the bytes come over, and how many there are. Raises NotPossible."""
-    if disk.backing_id is not None:
-        raise NotPossible(f"{disk.name} is a thin copy: export it, which makes it whole.")
+    if not disk.is_whole:
+        raise NotPossible(f"{disk.name} builds on other files: export it, which makes it whole.")
     try:
         _host, link = on_host.link_for(disk)
         return link, streams.file_bytes(link, disk.domain.pool_name, disk.volume_name)
@@ -168,7 +168,7 @@ def offer(disk: Disk) -> Offer:
         reason = ""
     except NotPossible as error:
         reason = error.reason
-    return Offer(reason, disk.backing_id is None, exports_of(disk))
+    return Offer(reason, disk.is_whole, exports_of(disk))
 
 
 def export_path(disk: Disk, format: str) -> Path:

@@ -1,6 +1,5 @@
 """The job that makes a file of a disk, in the format that was asked for."""
 
-import uuid
 
 from hypervisor import storage as pools
 from hypervisor import streams
@@ -15,11 +14,11 @@ from storage.models import Disk
 
 
 def bring(ctx: Context, disk: Disk) -> None:
-    """The disk's volume, whole, into the spool. A thin copy is made whole by its host first."""
+    """The disk's volume, whole, into the spool. A thin copy, or one with snapshots, is made whole by its host first."""
     assert disk.domain is not None
     _host, link = on_host.link_for(disk)
     pool, name = disk.domain.pool_name, disk.volume_name
-    if disk.backing_id is not None:
+    if not disk.is_whole:
         name = _whole_name(ctx, disk)
         pools.delete_volume(link, pool, name)  # of an earlier try
         pools.copy_volume(link, pool, disk.path, VolumeSpec(name, disk.capacity_bytes, disk.format), ctx.progress)
@@ -30,14 +29,14 @@ def bring(ctx: Context, disk: Disk) -> None:
 
 
 def drop_copy(ctx: Context, disk: Disk) -> None:
-    """The whole copy of a thin one goes from its storage."""
-    if disk.backing_id is not None and disk.domain is not None:
+    """The copy that was made whole goes from its storage."""
+    if not disk.is_whole and disk.domain is not None:
         _host, link = on_host.link_for(disk)
         pools.delete_volume(link, disk.domain.pool_name, _whole_name(ctx, disk))
 
 
 def _whole_name(ctx: Context, disk: Disk) -> str:
-    return f"{uuid.uuid5(ctx.job.pk, str(disk.pk))}.{disk.format}"
+    return f"{disk.pk}.{ctx.job.pk}.whole"  # it begins as all files of the disk do, so no scan takes it for a stray
 
 
 def convert_to(ctx: Context, disk: Disk, format: str, suffix: str) -> None:

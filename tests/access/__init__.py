@@ -28,7 +28,7 @@ from jobs.models import Job
 from portal.routing import websocket_urlpatterns
 from storage.images.models import Upload
 from storage.models import FoundVolume
-from tests.build import attach, make_disk, make_host, make_network, make_nic, make_storage, make_template, make_user, make_vm
+from tests.build import attach, make_disk, make_host, make_network, make_nic, make_snapshot, make_storage, make_template, make_user, make_vm
 from vms.can import ACTIONS as VM_ACTIONS
 from vms.guest.can import ACTIONS as GUEST_ACTIONS
 from vms.models import AffinityGroup, InstanceType, Pool
@@ -80,6 +80,7 @@ class World:
         self.affinity = AffinityGroup.objects.create(name="an affinity group", cluster=self.host.cluster)
         self.machine = make_vm(name="lent", cluster=self.host.cluster, pool=self.pool, taken_by=self.person)
         self.notice = Notification.objects.create(user=self.person, event=Event.objects.create(kind="vm.x", message="x", object_type="system"))
+        self.snapshot = make_snapshot(self.vm)
         self.upload = Upload.objects.create(user=self.person, domain=self.domain, name="u", file_name="u", length=1, expires_at=timezone.now())
         self.root = make_user("root", role="SuperUser")
         log.append("vm.start", "an entry", user=self.root)
@@ -97,7 +98,7 @@ class World:
 
     def key_of(self, route: str, before: str) -> Any:
         """The object that a route's id names; `before`: the part in front of the id, which tells when a route has several."""
-        nested = {"give-back": self.machine, "holders": self.holder, "attachments": self.attachment, "found": self.found}
+        nested = {"give-back": self.machine, "holders": self.holder, "attachments": self.attachment, "found": self.found, "snapshots": self.snapshot}
         if before in nested:
             return nested[before].pk
         objects = {

@@ -21,7 +21,7 @@ from storage import observe, on_host
 from storage.disks import volumes
 from storage.disks.can import check
 from storage.models import Disk
-from storage.services import LARGEST_DISK
+from storage.services import LARGEST_DISK, users_of
 from vms.disks.use import alive_attachments
 from vms.steps import link_to
 
@@ -58,8 +58,7 @@ def resize(user: User, disk: Disk, capacity_bytes: int) -> Job:
 def _ensure(disk: Disk) -> None:
     if (busy := holder_of(disk)) is not None:
         raise ObjectBusy(disk.name, busy)
-    children, templates = disk.children.count(), list(disk.templates.values_list("name", flat=True))
-    if not (verdict := check("resize", disk, children=children, templates=templates)):
+    if not (verdict := check("resize", disk, **users_of(disk))):
         raise NotPossible(verdict.reason)
 
 

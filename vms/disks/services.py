@@ -92,6 +92,8 @@ def detach(user: User, attachment: DiskAttachment) -> Job:
     vm = attachment.vm
     ensure("detach", user, vm)
     disk = attachment.disk
+    if disk is not None and disk.layers.exists():
+        raise NotPossible(storage_can.IN_SNAPSHOTS.format(disk=disk.name))
     locks = [disk] if disk is not None else []
     title = f"Detach {disk.name if disk else attachment.target} from {vm.name}"
     return submit("vm.detach_disk", user=user, target=vm, title=title, params={"attachment": str(attachment.pk)}, locks=locks)
@@ -128,6 +130,8 @@ def share(user: User, disk: Disk, shareable: bool) -> Disk:
     require(user, "disk.edit", disk)
     with transaction.atomic():
         disk = Disk.objects.select_for_update(of=("self",)).get(pk=disk.pk)
+        if disk.layers.exists():
+            raise NotPossible(storage_can.IN_SNAPSHOTS.format(disk=disk.name))
         if shareable and disk.format != "raw":
             raise FieldError("shareable", "Only a raw disk can be shared: of a qcow2 file each VM would spoil the other's tables.")
         if disk.attachments.exclude(vm__status="down").exists():

@@ -15,8 +15,6 @@ from vms.snapshots.models import Position, Snapshot, SnapshotStatus
 
 _RUNS = frozenset({VmStatus.UP, VmStatus.POWERING_UP, VmStatus.REBOOT_IN_PROGRESS, VmStatus.POWERING_DOWN, VmStatus.PAUSED})
 _CALM = _RUNS | {VmStatus.DOWN}
-# Storage whose volumes are files, over which layers can be laid.
-FILE_KINDS = frozenset({"local_dir", "shared_dir", "nfs", "gluster", "glusterfs"})
 PERMISSION = "vm.snapshot"
 
 # On the VM.
@@ -106,7 +104,7 @@ def _storage_can(facts: Facts) -> Verdict:
         assert disk is not None
         if disk.domain is None:
             return no(f"{disk.name} lies in no storage domain of Vireo's.")
-        if disk.domain.kind not in FILE_KINDS:
+        if not disk.domain.traits.files:
             kind = disk.domain.get_kind_display()
             return no(f"{disk.name} lies on {disk.domain.name} ({kind}), whose disks are no files: Vireo cannot lay layers over them.")
         if disk.status != DiskStatus.OK:
@@ -164,8 +162,3 @@ def memory_fits(facts: Facts, snapshot: Snapshot) -> Verdict:
 
 def runs(vm: VM) -> bool:
     return vm.status in _RUNS
-
-
-def holds(disk: object) -> int:
-    """How many snapshots need the disk: while there are any it can be neither detached, moved, converted nor removed alone."""
-    return Snapshot.objects.filter(disks__layer__disk=disk).distinct().count()
