@@ -62,8 +62,11 @@ def test_qcow2_with_an_external_data_file_is_refused(tmp_path):
         probe(path)
 
 
-def test_encrypted_qcow2_is_refused(tmp_path):
-    path = image(tmp_path, "qcow2", "8M", "--object", "secret,id=s,data=abc", "-o", "encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10")
+@pytest.mark.parametrize("method", [1, 2], ids=["aes", "luks"])
+def test_encrypted_qcow2_is_refused(tmp_path, method):
+    """qemu-img times the key of a LUKS file, and gives up on a busy machine: what a head says is told apart by a number."""
+    path = image(tmp_path, "qcow2", "8M", "--object", "secret,id=s,data=abc", "-o", "encrypt.format=aes,encrypt.key-secret=s")
+    patched(path, 32, struct.pack(">I", method))
     with pytest.raises(BadImage, match="encrypted"):
         probe(path)
 
