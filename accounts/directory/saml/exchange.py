@@ -3,7 +3,6 @@
 import base64
 import logging
 import secrets
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,20 +16,13 @@ from saml2.saml import NAMEID_FORMAT_TRANSIENT, SCM_BEARER
 from accounts.directory.models import IdentityProvider
 from accounts.directory.person import DirectoryProblem, Person
 from accounts.directory.saml import metadata
+from accounts.directory.saml.addresses import Self
 from accounts.directory.saml.document import BadDocument, require_plain_response
 
 logging.getLogger("saml2").setLevel(logging.CRITICAL)  # it writes whole answers into the log
 CLOCKS_DIFFER = 60  # seconds that the provider's clock and ours may
 REMEMBERED = 24 * 3600  # seconds for which an assertion's id is; none is good for longer
 MOST_GROUPS = 2000
-
-
-@dataclass(frozen=True)
-class Self:
-    """Our own addresses as the provider was told them."""
-
-    entity_id: str
-    answer_url: str
 
 
 def _client(provider: IdentityProvider, ours: Self) -> Saml2Client:
@@ -67,7 +59,7 @@ def question(provider: IdentityProvider, ours: Self) -> tuple[str, str]:
         _, asked = client.create_authn_request(target, message_id=name, binding=BINDING_HTTP_POST, sign=False, provider_name="Vireo")
         sent = client.apply_binding(BINDING_HTTP_REDIRECT, str(asked), target, relay_state="", sign=False)
         return name, dict(sent["headers"])["Location"]
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - the library raises whatever its parts do
         raise DirectoryProblem("The provider cannot be used.", str(error) or type(error).__name__) from None
 
 
@@ -85,8 +77,7 @@ def answer(provider: IdentityProvider, ours: Self, name: str, document: bytes) -
         _require_first(provider, told.assertion)
     except DirectoryProblem:
         raise
-    # The library raises whatever its parts do, bare Exception among it: any of that is a refusal.
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - the library raises whatever its parts do: any of that is a refusal
         raise DirectoryProblem("The provider did not confirm this sign-in. Begin again.", _cause(error)) from None
     return person
 

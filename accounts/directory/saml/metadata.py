@@ -82,7 +82,7 @@ def _read_certificate(body: str) -> x509.Certificate:
 def _require_strong(certificate: x509.Certificate) -> None:
     try:
         key = certificate.public_key()
-    except Exception:  # a key of a kind that the library does not know
+    except Exception:  # noqa: BLE001 - a key of a kind that the library does not know
         key = None
     if isinstance(key, rsa.RSAPublicKey) and key.key_size < 2048:
         raise BadMetadata(f"The provider's key has {key.key_size} bits. It must have at least 2048.")

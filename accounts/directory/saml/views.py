@@ -16,8 +16,9 @@ from redis.exceptions import RedisError
 from accounts import signing_in
 from accounts.directory.admission import admit
 from accounts.directory.models import IdentityProvider, ProviderKind
-from accounts.directory.person import DirectoryProblem
-from accounts.directory.saml import exchange, pending
+from accounts.directory.person import DirectoryProblem, Person
+from accounts.directory.saml import pending
+from accounts.directory.saml.addresses import Self
 from accounts.directory.saml.document import BadDocument, decoded, question_of
 from accounts.directory.saml.metadata import of_vireo
 from accounts.directory.services import Answer, leads_to
@@ -37,8 +38,8 @@ def _provider(pk: str, *, enabled: bool) -> IdentityProvider:
     return get_object_or_404(found.filter(enabled=True) if enabled else found, pk=pk)
 
 
-def _ours(request: HttpRequest, pk: object) -> exchange.Self:
-    return exchange.Self(
+def _ours(request: HttpRequest, pk: object) -> Self:
+    return Self(
         entity_id=request.build_absolute_uri(reverse("accounts:saml-metadata", args=[pk])),
         answer_url=request.build_absolute_uri(reverse("accounts:saml-answer", args=[pk])),
     )
@@ -53,6 +54,8 @@ def metadata(request: HttpRequest, pk: str) -> HttpResponse:
 
 
 def _to(request: HttpRequest, provider: IdentityProvider, **kept: object) -> HttpResponse:
+    from accounts.directory.saml import exchange  # its library is 20 MiB that only a sign-in by SAML needs
+
     name, address = exchange.question(provider, _ours(request, provider.pk))
     try:
         pending.remember(request, name, provider, **kept)
@@ -123,7 +126,7 @@ def come_back(request: HttpRequest, pk: str) -> HttpResponse:
     if asked is None or asked.get("test"):
         return _refuse(request, provider, DirectoryProblem(NOT_ANSWERED))
     try:
-        user = admit(provider, exchange.answer(provider, _ours(request, provider.pk), name, document))
+        user = admit(provider, _read(request, provider, name, document))
     except DirectoryProblem as problem:
         return _refuse(request, provider, problem)
     except ValidationError as error:
@@ -137,6 +140,12 @@ def come_back(request: HttpRequest, pk: str) -> HttpResponse:
     return redirect(f"{resolve_url('accounts:second-factor')}?{urlencode({'next': wanted})}")
 
 
+def _read(request: HttpRequest, provider: IdentityProvider, name: str, document: bytes) -> Person:
+    from accounts.directory.saml import exchange
+
+    return exchange.answer(provider, _ours(request, provider.pk), name, document)
+
+
 def _refuse(request: HttpRequest, provider: IdentityProvider, problem: DirectoryProblem) -> HttpResponse:
     log.warning("sign-in by %s failed: %s %r", provider, problem.text, problem.cause)
     record("session.refused", f"A sign-in by {provider} was refused", severity="warning", request=request)
@@ -148,7 +157,7 @@ def _tested(request: HttpRequest, provider: IdentityProvider, name: str, documen
     require(request.user, "user.manage")
     said = Answer()
     try:
-        person = exchange.answer(provider, _ours(request, provider.pk), name, document)
+        person = _read(request, provider, name, document)
     except DirectoryProblem as problem:
         said.problem, said.cause = problem.text, problem.cause
     else:
