@@ -27,7 +27,7 @@ def test_no_row_lets_a_stranger_change_anything():
     """Beside the table's own review: nobody without a grant changes an object."""
     # One's own things; and where the body names the object, the service checks it: see the test below.
     own = ("/me/", "/sign-", "/look/end/", "/search/", "/jobs/tray/", "/grants/give/")
-    named_in_body = ("/api/v1/vms", "/api/v1/hosts", "/api/v1/templates", "/api/v1/roles", "/api/v1/grants", "/api/v1/pools", "/api/v1/quotas", "/api/", "/api/v1/openapi.json")
+    named_in_body = ("/api/v1/vms", "/api/v1/hosts", "/api/v1/templates", "/api/v1/roles", "/api/v1/grants", "/api/v1/pools", "/api/v1/quotas", "/api/v1/images", "/api/", "/api/v1/openapi.json")
     for row in access.TABLE.read_text().splitlines()[1:]:
         what, method, who = row.split("\t")
         if method in ("POST", "PATCH", "DELETE") and who in (access.SIGNED_OUT, "signed in"):
@@ -45,6 +45,7 @@ def test_who_holds_no_grant_makes_nothing_by_naming_objects_in_a_body(client):
         "/api/v1/roles": {"name": "mine", "permissions": ["vm.view"]},
         "/api/v1/pools": {"name": "mine", "cluster": str(world.host.cluster.pk), "template": str(world.template.pk)},
         "/api/v1/quotas": {"name": "mine", "data_center": str(world.host.cluster.data_center.pk)},
+        "/api/v1/images": {"url": "https://example.org/x.iso", "domain": world.domain.name, "name": "mine"},
         "/api/v1/grants": {"role": "UserRole", "user": "somebody", "object_type": "vm", "object_id": str(world.vm.pk)},
     }
     for path, body in bodies.items():
