@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, TypeVar
 
 import libvirt
 
-from .errors import AlreadyExists, CallTimeout, HypervisorError, InvalidState, NotFound, NotSupported, OperationFailed, translate
+from .errors import AlreadyExists, Busy, CallTimeout, HypervisorError, InvalidState, NotFound, NotSupported, OperationFailed, translate
 from .links import HostLink
 from .pool_xml import BUILT, pool_from_xml, pool_to_xml, same_place
 from .spec import PoolSpec, VolumeSpec
@@ -24,6 +24,7 @@ REMOTE_POOL_SECONDS = 120.0  # Ceph's client gives up after 30 s of each of its 
 # Copies and uploads have no natural limit; a host that stops answering ends them by keepalive long before.
 TRANSFER_SECONDS = 24 * 3600.0
 PROGRESS_SECONDS = 0.5
+BUSY_SECONDS, BUSY_POLL_SECONDS = 30.0, 0.2
 _CHUNK = 256 * 1024
 
 Progress = Callable[[int, int], None]
@@ -139,9 +140,32 @@ def look_at_pool(link: HostLink, spec: PoolSpec, seconds: float) -> PoolInfo:
         raise OperationFailed(f"the storage did not answer within {seconds:.0f} seconds") from None
 
 
-def refresh_pool(link: HostLink, name: str) -> None:
-    """Have libvirt look at what is really there."""
-    _on_pool(link, name, lambda pool: pool.refresh(), "refreshing the pool")
+def refresh_pool(link: HostLink, name: str, seconds: float = BUSY_SECONDS) -> None:
+    """Have libvirt look at what is really there. It refuses while it makes a volume in the pool, and has no event for its end.
+
+    Args:
+        seconds: how long to wait for that end.
+
+    Raises:
+        Busy: it still makes one. What it made or saw before can be asked for all the same.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            _on_pool(link, name, lambda pool: pool.refresh(), "refreshing the pool")
+            return
+        except HypervisorError as error:
+            if "asynchronous jobs running" not in error.message:
+                raise
+        if time.monotonic() >= deadline:
+            raise Busy("A volume is being made in this storage domain, and its host looks at the others only afterwards.")
+        time.sleep(BUSY_POLL_SECONDS)
+
+
+def glance(link: HostLink, name: str) -> None:
+    """The same if it is possible now: for who needs nothing that others made, or can do without."""
+    with suppress(Busy):
+        refresh_pool(link, name, 0)
 
 
 def remove_pool(link: HostLink, name: str) -> None:
@@ -284,19 +308,19 @@ def read_volume(link: HostLink, pool: str, name: str, length: int) -> bytes:
 def delete_volume(link: HostLink, pool: str, name: str) -> None:
     """Remove a volume; one that is not there is fine, but its pool must be."""
 
-    def run(found: libvirt.virStoragePool) -> None:
+    def run(found: libvirt.virStoragePool) -> bool:
         try:
             volume = found.storageVolLookupByName(name)
         except libvirt.libvirtError as error:
             if error.get_error_code() != libvirt.VIR_ERR_NO_STORAGE_VOL:
                 raise
-            found.refresh()  # libvirt knows only what it made or has seen
-            if name not in found.listVolumes():
-                return
-            volume = found.storageVolLookupByName(name)
+            return False
         volume.delete(0)
+        return True
 
-    _on_pool(link, pool, run, f"removing {name}")
+    if not _on_pool(link, pool, run, f"removing {name}"):
+        refresh_pool(link, pool)  # libvirt knows only what it made or has seen
+        _on_pool(link, pool, run, f"removing {name}")
 
 
 def list_volumes(link: HostLink, pool: str) -> list[VolumeInfo]:

@@ -39,7 +39,7 @@ def ensure(domain: StorageDomain, host: Host) -> str:
     try:
         _give_secret(link, domain)
         pools.ensure_pool(link, pool_of(domain))
-        pools.refresh_pool(link, domain.pool_name)
+        pools.glance(link, domain.pool_name)
         observe.seen(domain, host, pools.pool_info(link, domain.pool_name))
     except HostUnreachable:
         raise

@@ -1,7 +1,7 @@
 """The volume of a disk: made, dropped, looked at. What jobs on disks share."""
 
 from hypervisor import storage as pools
-from hypervisor.errors import AlreadyExists, InvalidState
+from hypervisor.errors import AlreadyExists, InvalidState, NotFound
 from hypervisor.links import HostLink
 from hypervisor.spec import VolumeSpec
 from jobs.errors import NotNow, StepFailed
@@ -35,8 +35,12 @@ def look(disk: Disk) -> pools.VolumeInfo:
     """The volume as a host has it. Raises NotFound."""
     _host, link = on_host.link_for(disk)
     pool = domain_of(disk).pool_name
-    pools.refresh_pool(link, pool)  # another host may have made or changed it
-    return pools.volume_info(link, pool, disk.volume_name)
+    pools.glance(link, pool)
+    try:
+        return pools.volume_info(link, pool, disk.volume_name)
+    except NotFound:
+        pools.refresh_pool(link, pool)  # another host may have made it
+        return pools.volume_info(link, pool, disk.volume_name)
 
 
 def drop(link: HostLink, pool: str, name: str) -> None:

@@ -132,7 +132,7 @@ def send(ctx: Context) -> None:
 def ready(ctx: Context) -> None:
     disk = disk_of(ctx)
     _host, link = on_host.link_for(disk)
-    pools.refresh_pool(link, _domain(disk).pool_name)
+    pools.glance(link, _domain(disk).pool_name)
     info = pools.volume_info(link, _domain(disk).pool_name, disk.volume_name)
     observe.disk_ready(disk, info.path, info.allocation)
 

@@ -110,7 +110,7 @@ def _send(vm: VM, disk: Disk, progress: qemu.Progress) -> None:
     except NotFound as error:
         raise StepFailed(f"Storage domain {disk.domain.name} is not ready on {vm.host}: {error}", str(error)) from None
     streams.upload_file(link, disk.domain.pool_name, disk.volume_name, file, told)
-    pools.refresh_pool(link, disk.domain.pool_name)
+    pools.glance(link, disk.domain.pool_name)
 
 
 def _note(vm: VM, disk: Disk) -> None:

@@ -41,12 +41,12 @@ def verify(vm: VM) -> None:
         defined = {}  # it was undefined outside of Vireo: its files alone count
     found = rows.attachments(vm)
     for pool in {pool_of(each.disk) for each in found if each.disk is not None}:
-        pools.refresh_pool(link, pool)
+        pools.glance(link, pool)
     for attachment in found:
         disk = attachment.disk
         assert disk is not None
         known = defined.get(attachment.target, (disk.path,) if not defined else ())
-        actual = known if alive else walk(link, known[0]) if known else ()
+        actual = known if alive else walk(link, known[0], pool_of(disk)) if known else ()
         _compare(disk, rows.expected_chain(disk), actual)
         _verify_others(link, disk)
 
@@ -57,15 +57,24 @@ def _verify_others(link: HostLink, disk: Disk) -> None:
     for layer in disk.layers.exclude(path="").select_related("parent"):
         if tree.is_kept(str(layer.pk)) or tree.children(str(layer.pk)):
             expected = (*tree.files(str(layer.pk)), *rows.bottom_of(disk))
-            _compare(disk, expected[:2], walk(link, layer.path)[:2])
+            _compare(disk, expected[:2], walk(link, layer.path, pool_of(disk))[:2])
 
 
-def walk(link: HostLink, path: str) -> Chain:
+def _below(link: HostLink, path: str, pool: str) -> str:
+    """What the file builds on. Raises NotFound."""
+    try:
+        return snapshots.backing_of(link, path)
+    except NotFound:
+        pools.refresh_pool(link, pool)  # QEMU or another host made it
+        return snapshots.backing_of(link, path)
+
+
+def walk(link: HostLink, path: str, pool: str) -> Chain:
     """The files that a volume builds on, itself first, as their own headers say; one that is gone ends it."""
     found: list[str] = []
     while path and path not in found and len(found) < snapshots.LONGEST_CHAIN:
         try:
-            below = snapshots.backing_of(link, path)
+            below = _below(link, path, pool)
         except NotFound:
             return (*found, f"{path} (missing)")
         found.append(path)
@@ -142,6 +151,8 @@ def tidy(ctx: Context, vm: VM, dropping: Snapshot | None = None) -> None:
     Args:
         dropping: as if this snapshot were not there.
     """
+    # A worker that died after its last merge has left a definition that names a file which is gone.
+    domains.define(link_to(vm), xml_of(vm, build_spec(vm)))
     for attachment in rows.attachments(vm):
         disk = attachment.disk
         assert disk is not None
