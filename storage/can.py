@@ -32,7 +32,9 @@ DOMAIN_ACTIONS: dict[str, Action] = {
         Action("upload", "Upload image", "upload", "disk.create", frozenset({StorageStatus.ACTIVE}), "disks"),
         Action("create-disk", "New disk", "plus", "disk.create", frozenset({StorageStatus.ACTIVE}), "disks"),
         Action("scan", "Look for volumes", "search", "storage_domain.edit", frozenset({StorageStatus.ACTIVE}), "disks"),
-        Action("take-in", "Volumes that are no disks", "database-import", "storage_domain.edit", frozenset({StorageStatus.ACTIVE}), "disks"),
+        Action(
+            "take-in", "Volumes that are no disks", "database-import", "storage_domain.edit", frozenset({StorageStatus.ACTIVE}), "disks"
+        ),
         Action("edit", "Edit", "pencil", "storage_domain.edit", group="change"),
         Action("reconnect", "Change connection", "link", "storage_domain.edit", frozenset({StorageStatus.UNATTACHED}), "change"),
         Action(

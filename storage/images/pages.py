@@ -70,7 +70,7 @@ def image_list(request: HttpRequest) -> HttpResponse:
 
 
 def upload(request: HttpRequest) -> HttpResponse:
-    """The page that the browser's script uploads from. Without it, the plain form for ISO images is a link away."""
+    """The page that the browser's script uploads from. Without it, the import from a URL is a link away."""
     _require_create(request)
     context = {
         "form": UploadForm(request.user),
