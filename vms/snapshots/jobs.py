@@ -219,11 +219,11 @@ def merge_away(ctx: Context) -> None:
     on_host.tidy(ctx, vm_of(ctx), dropping=_snapshot(ctx))
 
 
-def _undo_delete(ctx: Context) -> None:
-    """What was merged stays merged: a snapshot that lost a disk can only be deleted."""
-    snapshot = Snapshot.objects.select_related("vm").filter(pk=ctx.params["snapshot"]).first()
-    if snapshot is not None:
-        complete = snapshot.disks.count() >= int(ctx.params.get("disks", 0))
+def _kept(job: Job) -> None:
+    """What was merged stays merged: a snapshot that lost a disk can only be deleted. One that lost none is as before, however early it failed."""
+    snapshot = Snapshot.objects.select_related("vm").filter(pk=job.params["snapshot"]).first()
+    if snapshot is not None and job.status != JobStatus.SUCCEEDED:
+        complete = snapshot.disks.count() >= int(job.params.get("disks", 0))
         rows.set_status(snapshot, SnapshotStatus.OK if complete else SnapshotStatus.BROKEN)
 
 
@@ -281,7 +281,8 @@ register(
     "snapshot.delete",
     [
         _CHECK,
-        StepDef("merge", "Merge its layers", merge_away, _undo_delete, weight=20),
+        StepDef("merge", "Merge its layers", merge_away, weight=20),
         StepDef("forget", "Forget it", forget),
     ],
+    on_end=_kept,
 )
