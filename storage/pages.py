@@ -111,6 +111,7 @@ def new_disk(request: HttpRequest) -> HttpResponse:
         title="New disk",
         verb="Create disk",
         back=reverse("storage:disks"),
+        back_title="Disks and ISOs",
     )
 
 

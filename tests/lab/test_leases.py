@@ -5,6 +5,10 @@ import pytest
 
 from hypervisor.domain_xml import to_xml
 from hypervisor.spec import DiskSpec, DomainSpec
+from jobs.models import JobStatus
+from tests.lab.test_vm_jobs import create
+from vms.migration.services import migrate
+from vms.models import VM
 
 DISK_BYTES = 1 << 20
 
@@ -60,3 +64,28 @@ def test_a_shared_disk_is_open_on_both(registered, by_hand, file_seen_by_both):
     disk = DiskSpec(source=file_seen_by_both, target="vda", format="raw", shareable=True)
     by_hand(first, 1, disk)
     assert by_hand(second, 2, disk).isActive()
+
+
+@pytest.fixture
+def first_without_leases(registered):
+    """As a host is that was enrolled before Vireo asked for leases."""
+    node = registered.lab.nodes()[0]
+    conf = node.root / "etc/qemu.conf"
+    whole = conf.read_text()
+
+    def restart(text):
+        conf.write_text(text)
+        registered.lab.stop_libvirtd(node.name)
+        registered.lab.start_libvirtd(node.name)
+
+    assert 'lock_manager = "lockd"\n' in whole
+    restart(whole.replace('lock_manager = "lockd"\n', ""))
+    yield node
+    restart(whole)
+
+
+def test_a_vm_moves_between_a_host_with_leases_and_one_without_and_back(registered, first_without_leases):
+    vm = create(registered, start=True)
+    for _ in range(2):
+        job = registered.run(migrate(registered.admin, VM.objects.select_related("host", "cluster").get(pk=vm.pk)))
+        assert job.status == JobStatus.SUCCEEDED, (job.error, job.error_detail)
