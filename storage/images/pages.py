@@ -99,7 +99,9 @@ def import_url(request: HttpRequest) -> HttpResponse:
         return redirect(fetch.add(request.user, domain, url, **data)[0])
 
     form = UrlForm(request.user, request.POST or None)
-    return form_page(request, form, run, title="Import an image from a URL", verb="Import", back=reverse("storage:images"), back_title="Images")
+    return form_page(
+        request, form, run, title="Import an image from a URL", verb="Import", back=reverse("storage:images"), back_title="Images"
+    )
 
 
 @require_safe

@@ -132,7 +132,9 @@ def _format_in(domain: StorageDomain, format: str) -> str:
 def _ensure_room(disk: Disk, domain: StorageDomain, lands: Host | None) -> None:
     """A move takes nothing more of the whole quota, and the disk's size of what is set for the target alone."""
     if disk.format not in domain.traits.formats:
-        raise FieldError("domain", f"Disks in {domain.name} are {' or '.join(domain.traits.formats)}, and {disk.name} is {disk.format}: copy it there.")
+        raise FieldError(
+            "domain", f"Disks in {domain.name} are {' or '.join(domain.traits.formats)}, and {disk.name} is {disk.format}: copy it there."
+        )
     space.take(Disk(pk=disk.pk, domain=domain, host=lands, capacity_bytes=disk.capacity_bytes), "domain")
     quota = disk.quota
     if quota is None or disk.domain_id == domain.pk or rules.mode_of(quota.data_center_id) != QuotaMode.ENFORCED:
