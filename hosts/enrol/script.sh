@@ -145,17 +145,6 @@ configure() {
     printf '[Socket]\nListenStream=\nListenStream=%s\n' "$TLS_PORT" >"$root/etc/systemd/system/$daemon-tls.socket.d/vireo.conf"
 }
 
-# Storage leases: virtlockd holds a lock on each disk that is written to, so no second host can open it. Not while guests run:
-# they hold no lease, and would be asked for one when they are resumed.
-configure_leases() {
-    local root=$1 guests=$2
-    if [ -n "$guests" ] && ! grep -q '^lock_manager = "lockd"$' "$root/etc/libvirt/qemu.conf" 2>/dev/null; then
-        say "Guests run here: storage leases stay as they are. Paste a new command when none runs, to have them."
-        return
-    fi
-    set_option "$root/etc/libvirt/qemu.conf" lock_manager '"lockd"'
-}
-
 # "libvirtd" where one daemon does all (Debian, EL 8), "virtproxyd" where each driver has its own (EL 9 and later).
 daemon_of() {
     if systemctl cat virtqemud.service >/dev/null 2>&1 && ! systemctl is-enabled -q libvirtd.service 2>/dev/null; then
@@ -177,7 +166,6 @@ restart_libvirt() {
         done
         systemctl try-restart virtqemud.service
     fi
-    systemctl enable -q --now virtlockd.socket
     # A socket cannot start while its service runs without it.
     systemctl stop "$daemon.service"
     systemctl enable -q --now "$daemon.socket"
@@ -214,7 +202,6 @@ main() {
     daemon=$(daemon_of)
     before=$(running_guests)
     configure "" "$daemon" "$(display_address "$HOST_ADDRESS")"
-    configure_leases "" "$before"
     restart_libvirt "$daemon"
     open_firewall
     [ -z "$(comm -23 <(printf '%s\n' "$before") <(running_guests))" ] || fail "guests that ran before are not seen by libvirt any more; look at: journalctl -u $daemon"

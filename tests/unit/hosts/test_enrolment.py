@@ -187,7 +187,6 @@ def test_script_fetches_and_installs_a_certificate_from_the_real_portal(live_ser
         fetch_certificate work
         install_certificates {root} work
         configure {root} libvirtd {ADDRESS}
-        configure_leases {root} ""
         post work "$PORTAL_URL/ready" /dev/null
     """
     done = shell(tmp_path, steps, script)
@@ -199,17 +198,7 @@ def test_script_fetches_and_installs_a_certificate_from_the_real_portal(live_ser
     assert (pki / "CA/cacert.pem.before-vireo").read_text() == "of before\n"
     assert "listen_tls = 1" in (root / "etc/libvirt/libvirtd.conf").read_text()
     assert f'vnc_listen = "{ADDRESS}"' in (root / "etc/libvirt/qemu.conf").read_text()
-    assert 'lock_manager = "lockd"' in (root / "etc/libvirt/qemu.conf").read_text()
     assert Job.objects.get().object_id == host.pk
     again = shell(tmp_path, f"export VIREO_TOKEN={token}\nfetch_certificate work", script)
     assert again.returncode != 0
     assert "Vireo refused" in again.stderr
-
-
-def test_storage_leases_wait_until_no_guest_runs(tmp_path):
-    done = shell(tmp_path, f"configure_leases {tmp_path} some-guest")
-    assert "when none runs" in done.stdout
-    assert not (tmp_path / "etc/libvirt/qemu.conf").exists()
-    shell(tmp_path, f'configure_leases {tmp_path} ""')
-    shell(tmp_path, f"configure_leases {tmp_path} some-guest")
-    assert (tmp_path / "etc/libvirt/qemu.conf").read_text().count('lock_manager = "lockd"') == 1
