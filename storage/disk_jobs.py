@@ -1,15 +1,12 @@
-"""Jobs on disks: create, upload, remove."""
-
-from django.db import connection
+"""Jobs on disks: create, remove."""
 
 from hypervisor import storage as pools
 from hypervisor.errors import AlreadyExists
-from hypervisor.links import HostLink
 from hypervisor.spec import VolumeSpec
 from jobs.engine import Context, StepDef, register
 from jobs.errors import StepFailed
 from jobs.models import Job, JobStatus
-from storage import observe, on_host, uploads
+from storage import observe, on_host
 from storage.models import Disk, DiskStatus, StorageDomain
 from storage.services import users_of
 
@@ -53,30 +50,8 @@ def _ready(ctx: Context) -> None:
     observe.disk_ready(disk, info.path, info.allocation)
 
 
-def _send(ctx: Context) -> None:
-    disk = _disk(ctx)
-    source = uploads.spool(disk.pk)
-    if not source.exists():
-        raise StepFailed("The uploaded file is no longer here: upload it again.")
-    _host, link = on_host.link_for(disk)
-    _upload(ctx, link, disk)
-
-
-def _upload(ctx: Context, link: HostLink, disk: Disk) -> None:
-    def progress(done: int, total: int) -> None:
-        try:
-            ctx.progress(done, total)
-        finally:
-            connection.close()  # this runs on the link's thread, which would keep a connection of its own open
-
-    with uploads.spool(disk.pk).open("rb") as file:
-        pools.upload(link, _of(disk).pool_name, disk.volume_name, file, disk.capacity_bytes, progress)
-
-
 def _made(job: Job) -> None:
     """A disk that was not made leaves nothing; one whose volume could not be removed again stays, illegal, to be removed later."""
-    if job.kind == "disk.upload":
-        uploads.spool(job.object_id).unlink(missing_ok=True)
     disk = Disk.objects.filter(pk=job.object_id).first()
     if disk is None or job.status == JobStatus.SUCCEEDED:
         return
@@ -116,15 +91,6 @@ def _forget(ctx: Context) -> None:
 register(
     "disk.create",
     [StepDef("volume", "Create the volume", create_volume, delete_volume), StepDef("ready", "Take into use", _ready)],
-    on_end=_made,
-)
-register(
-    "disk.upload",
-    [
-        StepDef("volume", "Create the volume", create_volume, delete_volume),
-        StepDef("send", "Send the image to the storage", _send, weight=20),
-        StepDef("ready", "Take into use", _ready),
-    ],
     on_end=_made,
 )
 register(

@@ -1,6 +1,5 @@
 """Pages of storage domains."""
 
-from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -85,7 +84,7 @@ def domain_list(request: HttpRequest) -> HttpResponse:
     )
 
 
-def _entries(domain: StorageDomain, permissions: frozenset[str], disks: int) -> list[Any]:
+def _entries(domain: StorageDomain, permissions: frozenset[str], disks: int, *quick: str) -> list[Any]:
     verdicts = can.domain_verdicts(domain, permissions, busy=holder_of(domain), disks=disks)
     opens = {"upload": reverse("storage:upload-image"), "create-disk": reverse("storage:new-disk")}
     opens |= {name: reverse(f"storage:{name}", args=[domain.pk]) for name in ("edit", "reconnect", "take-in", "destroy")}
@@ -100,7 +99,7 @@ def _entries(domain: StorageDomain, permissions: frozenset[str], disks: int) -> 
         lambda name: reverse("storage:action", args=[domain.pk, name]),
         opens=opens,
         confirm=confirm,
-        quick=("activate", "attach", "create-disk" if domain.traits.makes else "scan"),
+        quick=quick or ("activate", "attach", "create-disk" if domain.traits.makes else "scan"),
     )
 
 
@@ -155,6 +154,7 @@ def new(request: HttpRequest) -> HttpResponse:
         text=f"{kind.summary} {kind.needs}".strip(),
         verb="Check and create",
         back=reverse("storage:new"),
+        back_title="New storage domain",
     )
 
 
@@ -169,6 +169,7 @@ def edit(request: HttpRequest, pk: UUID) -> HttpResponse:
         title=f"Edit {domain.name}",
         verb="Save",
         back=domain.get_absolute_url(),
+        back_title=domain.name,
     )
 
 
@@ -186,6 +187,7 @@ def reconnect(request: HttpRequest, pk: UUID) -> HttpResponse:
         text="Where it lies can be changed while no host has it. Attach it afterwards.",
         verb="Save",
         back=domain.get_absolute_url(),
+        back_title=domain.name,
     )
 
 
@@ -208,6 +210,7 @@ def destroy(request: HttpRequest, pk: UUID) -> HttpResponse:
         verb="Destroy",
         verb_class="v-button-danger",
         back=domain.get_absolute_url(),
+        back_title=domain.name,
     )
 
 
@@ -244,6 +247,6 @@ def take_in(request: HttpRequest, pk: UUID) -> HttpResponse:
         "found": found[:SHOWN_FOUND],
         "more": max(0, found.count() - SHOWN_FOUND),
         "error": error,
-        "entries": [replace(entry, quick=True) for entry in _entries(domain, effective(request.user, domain), 0) if entry.name == "scan"],
+        "entries": [entry for entry in _entries(domain, effective(request.user, domain), 0, "scan") if entry.name == "scan"],
     }
     return render(request, "storage/take_in.html", context, status=409 if error else 200)

@@ -9,7 +9,13 @@ from storage.kinds import KEEPING_FILES, MAKING
 from storage.models import StorageDomain, StorageStatus
 
 
-class _InDomain(forms.Form):
+def quota_field() -> forms.ModelChoiceField:
+    return forms.ModelChoiceField(Quota.objects.none(), required=False, empty_label="none, or your only one", label="Counts against quota")
+
+
+class InDomainForm(forms.Form):
+    """With `domain` and `quota`: the user's own, and the domains that can take what is made."""
+
     kinds = MAKING
 
     def __init__(self, user: User, *arguments: object, **options: object) -> None:
@@ -22,21 +28,15 @@ class _InDomain(forms.Form):
             del self.fields["quota"]
 
 
-def _quota_field() -> forms.ModelChoiceField:
-    return forms.ModelChoiceField(Quota.objects.none(), required=False, empty_label="none, or your only one", label="Counts against quota")
+class IntoFilesForm(InDomainForm):
+    """Where files are brought as they are, and not only to be written block by block."""
+
+    kinds = KEEPING_FILES
 
 
-class DiskForm(_InDomain):
+class DiskForm(InDomainForm):
     name = forms.CharField(max_length=255)
     capacity_bytes = SizeField(label="Size", unit="g", initial="10 GiB")
     domain = forms.ModelChoiceField(StorageDomain.objects.none(), empty_label=None, label="Storage domain")
-    quota = _quota_field()
+    quota = quota_field()
     description = forms.CharField(max_length=4000, required=False)
-
-
-class IsoForm(_InDomain):
-    kinds = KEEPING_FILES
-    file = forms.FileField(label="ISO image", widget=forms.ClearableFileInput(attrs={"accept": ".iso,application/x-iso9660-image"}))
-    name = forms.CharField(max_length=255, required=False, help_text="The file's own name when empty.")
-    domain = forms.ModelChoiceField(StorageDomain.objects.none(), empty_label=None, label="Storage domain")
-    quota = _quota_field()

@@ -160,10 +160,10 @@ class Kind:
 KINDS: dict[str, Kind] = {
     kind.key: kind
     for kind in (
-        Kind("local_dir", "local directory", "A directory on each host, each with its own disks.", "dir", False, (_DIRECTORY,)),
+        Kind("local_dir", "Local directory", "A directory on each host, each with its own disks.", "dir", False, (_DIRECTORY,)),
         Kind(
             "shared_dir",
-            "shared directory",
+            "Shared directory",
             "A directory where every host has the same file system mounted already.",
             "dir",
             True,

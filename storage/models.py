@@ -12,8 +12,8 @@ from storage.kinds import KINDS, Kind
 
 
 class StorageKind(models.TextChoices):
-    LOCAL_DIR = "local_dir", "local directory"
-    SHARED_DIR = "shared_dir", "shared directory"
+    LOCAL_DIR = "local_dir", "Local directory"
+    SHARED_DIR = "shared_dir", "Shared directory"
     NFS = "nfs", "NFS"
     ISCSI = "iscsi", "iSCSI"
     FC = "fc", "Fibre Channel"

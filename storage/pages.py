@@ -17,7 +17,7 @@ from portal.pages.actions import REFUSALS, answer, entries, refuse
 from portal.pages.filtering import FilterField
 from portal.pages.forms import form_page
 from storage import can, services
-from storage.forms import DiskForm, IsoForm
+from storage.forms import DiskForm
 from storage.images import downloads
 from storage.images.models import Image
 from storage.models import Disk
@@ -111,17 +111,8 @@ def new_disk(request: HttpRequest) -> HttpResponse:
         title="New disk",
         verb="Create disk",
         back=reverse("storage:disks"),
+        back_title="Disks and ISOs",
     )
-
-
-def upload(request: HttpRequest) -> HttpResponse:
-    _require_disk_create(request)
-    form = IsoForm(request.user, request.POST or None, request.FILES or None)
-
-    def run(data: dict[str, Any]) -> HttpResponse:
-        return redirect(services.upload_iso(request.user, data["domain"], data["name"], data["file"], quota=data.get("quota"))[0])
-
-    return form_page(request, form, run, title="Upload ISO", verb="Upload", back=reverse("storage:disks"))
 
 
 def _require_disk_create(request: HttpRequest) -> None:

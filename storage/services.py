@@ -1,11 +1,9 @@
 """The verbs on disks; those on storage domains are in storage.domains."""
 
-import posixpath
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from django.core.files.uploadedfile import UploadedFile
 from django.db import transaction
 
 from accounts.models import User
@@ -21,9 +19,9 @@ from jobs.models import Job
 from portal.errors import FieldError, NotPossible
 from portal.live import publish
 from portal.names import valid_name
-from storage import can, quotas, space, uploads
+from storage import can, quotas, space
 from storage.domains import ensure
-from storage.models import Disk, DiskContent, DiskStatus, StorageDomain, StorageStatus
+from storage.models import Disk, DiskStatus, StorageDomain, StorageStatus
 
 SMALLEST_DISK = 1 << 20
 LARGEST_DISK = 1 << 46  # 64 TiB, what ext4 and most guests still take
@@ -69,40 +67,6 @@ def create_disk(user: User, new: NewDisk) -> tuple[Disk, Job]:
         quota=rules.choose(user, new.domain.data_center, new.quota),
     )
     return disk, _add_disk(user, disk, "disk.create", f"Create disk {name}", "capacity_bytes")
-
-
-def upload_iso(
-    user: User, domain: StorageDomain, name: str, file: UploadedFile, host: Host | None = None, quota: Quota | None = None
-) -> tuple[Disk, Job]:
-    """Takes an ISO image from a form; the job `disk.upload` brings it to the storage.
-
-    Args:
-        name: "" takes the file's own name.
-        host: for a local domain, as in NewDisk.
-        quota: as in NewDisk.
-
-    Raises:
-        PermissionDenied, NotPossible, FieldError (field "file"): not an ISO 9660 image, or too large, or more than the quota has.
-    """
-    require(user, "disk.create", domain)
-    ensure("upload", domain)
-    name = valid_name(name or posixpath.basename(file.name or "image.iso"))
-    disk = Disk(
-        name=name,
-        domain=domain,
-        host=place(domain, host),
-        content=DiskContent.ISO,
-        format="raw",
-        capacity_bytes=file.size or 0,
-        status=DiskStatus.LOCKED,
-        quota=rules.choose(user, domain.data_center, quota),
-    )
-    spooled = uploads.keep_iso(file, disk.pk)
-    try:
-        return disk, _add_disk(user, disk, "disk.upload", f"Upload ISO {name}", "file")
-    except BaseException:
-        spooled.unlink(missing_ok=True)
-        raise
 
 
 def edit_disk(user: User, disk: Disk, changes: Mapping[str, Any]) -> Disk:

@@ -17,7 +17,6 @@ urlpatterns = [
     path("storage/<uuid:pk>/found/<int:row>/delete/", domain_pages.delete_found, name="delete-found"),
     path("disks/", pages.disk_list, name="disks"),
     path("disks/new/", pages.new_disk, name="new-disk"),
-    path("disks/upload/", pages.upload, name="upload"),
     path("disks/<uuid:pk>/", pages.disk_detail, name="disk"),
     path("disks/<uuid:pk>/remove/", pages.remove_disk, name="remove-disk"),
     path("disks/<uuid:pk>/resize/", disks.resize_disk, name="resize-disk"),

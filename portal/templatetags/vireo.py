@@ -117,12 +117,6 @@ def query(context: dict[str, Any], **changes: Any) -> str:
 
 
 @register.filter
-def first_up(text: str) -> str:
-    """As a sentence begins; a name such as iSCSI stays as it is written."""
-    return text if text[1:2].isupper() else text[:1].upper() + text[1:]
-
-
-@register.filter
 def get(mapping: Any, key: Any) -> Any:
     """mapping[key], or None."""
     return mapping.get(key) if hasattr(mapping, "get") else None

@@ -8,7 +8,7 @@ from storage.models import Disk, DiskContent, DiskStatus
 ACTIONS: dict[str, Action] = {
     action.name: action
     for action in (
-        Action("resize", "Resize…", "scale", "disk.edit", frozenset({DiskStatus.OK}), "change"),
+        Action("resize", "Resize…", "arrows-maximize", "disk.edit", frozenset({DiskStatus.OK}), "change"),
         Action("move", "Move…", "send", "disk.edit", frozenset({DiskStatus.OK}), "place"),
         Action("copy", "Copy…", "copy", "disk.view", frozenset({DiskStatus.OK}), "place"),
         Action("share", "Let several VMs have it", "users", "disk.edit", frozenset({DiskStatus.OK}), "share"),

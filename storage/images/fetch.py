@@ -18,7 +18,7 @@ from portal import outbound
 from portal.errors import FieldError
 from portal.live import publish
 from portal.secrets import decrypt
-from storage import quotas
+from storage import quotas, space
 from storage.images import incoming, spool
 from storage.images.models import ImageSource
 from storage.images.probe import Probe
@@ -145,6 +145,7 @@ def note_shape(disk: Disk, found: Probe, file_bytes: int) -> None:
     with transaction.atomic():
         if disk.capacity_bytes != found.virtual_bytes:
             disk.capacity_bytes = found.virtual_bytes
+            space.take(disk, "file")
             quotas.take_disk(image.by, disk, "file")
         Disk.objects.filter(pk=disk.pk).update(rev=F("rev") + 1, **fields)
         image.file_format, image.file_bytes = found.format, file_bytes

@@ -2,14 +2,14 @@
 
 from django import forms
 
-from storage.forms import _InDomain, _quota_field
+from storage.forms import IntoFilesForm, quota_field
 from storage.models import StorageDomain
 
 _FORMATS = [("qcow2", "qcow2: takes space as it is written"), ("raw", "raw: fastest, no conversion when it is used")]
 _ACCEPT = ".iso,.img,.raw,.qcow2,.vmdk,.vdi,.vhdx,.ova"
 
 
-class _Into(_InDomain):
+class _Into(IntoFilesForm):
     domain = forms.ModelChoiceField(StorageDomain.objects.none(), empty_label=None, label="Storage domain")
     name = forms.CharField(max_length=255, required=False, help_text="The file's own name when empty.")
     to_format = forms.ChoiceField(
@@ -18,7 +18,7 @@ class _Into(_InDomain):
     sha256 = forms.CharField(
         max_length=200, required=False, label="SHA-256", help_text="Compared with the file when given: an image that is damaged is refused."
     )
-    quota = _quota_field()
+    quota = quota_field()
 
 
 class UploadForm(_Into):

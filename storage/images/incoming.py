@@ -18,7 +18,7 @@ from portal.errors import FieldError, NotPossible
 from portal.live import publish
 from portal.names import plain, valid_name
 from portal.secrets import encrypt
-from storage import can, quotas, services
+from storage import can, quotas, services, space
 from storage.images import spool
 from storage.images.models import Image, ImageSource
 from storage.models import Disk, DiskContent, DiskStatus, StorageDomain
@@ -69,6 +69,7 @@ def add(new: Incoming, spooled: Path | None = None) -> tuple[Disk, Job]:
         **shape(new.file_format, new.to_format, new.virtual_bytes),
     )
     with transaction.atomic():
+        space.take(disk, "file")
         quotas.take_disk(new.user, disk, "file")
         disk.save(force_insert=True)
         Image.objects.create(

@@ -70,7 +70,7 @@ def image_list(request: HttpRequest) -> HttpResponse:
 
 
 def upload(request: HttpRequest) -> HttpResponse:
-    """The page that the browser's script uploads from. Without it, the plain form for ISO images is a link away."""
+    """The page that the browser's script uploads from. Without it, the import from a URL is a link away."""
     _require_create(request)
     context = {
         "form": UploadForm(request.user),
@@ -99,7 +99,9 @@ def import_url(request: HttpRequest) -> HttpResponse:
         return redirect(fetch.add(request.user, domain, url, **data)[0])
 
     form = UrlForm(request.user, request.POST or None)
-    return form_page(request, form, run, title="Import an image from a URL", verb="Import", back=reverse("storage:images"))
+    return form_page(
+        request, form, run, title="Import an image from a URL", verb="Import", back=reverse("storage:images"), back_title="Images"
+    )
 
 
 @require_safe

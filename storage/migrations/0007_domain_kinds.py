@@ -45,7 +45,7 @@ class Migration(migrations.Migration):
         migrations.AlterField(
             model_name='storagedomain',
             name='kind',
-            field=models.CharField(choices=[('local_dir', 'local directory'), ('shared_dir', 'shared directory'), ('nfs', 'NFS'), ('iscsi', 'iSCSI'), ('fc', 'Fibre Channel'), ('logical', 'LVM'), ('rbd', 'Ceph RBD'), ('gluster', 'Gluster'), ('zfs', 'ZFS')], max_length=16),
+            field=models.CharField(choices=[('local_dir', 'Local directory'), ('shared_dir', 'Shared directory'), ('nfs', 'NFS'), ('iscsi', 'iSCSI'), ('fc', 'Fibre Channel'), ('logical', 'LVM'), ('rbd', 'Ceph RBD'), ('gluster', 'Gluster'), ('zfs', 'ZFS')], max_length=16),
         ),
         migrations.AlterField(
             model_name='storagedomain',

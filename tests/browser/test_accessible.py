@@ -7,7 +7,7 @@ from tests.stack import Stack
 
 PAGES = [
     "/", "/vms/", "/vms/new/", "/templates/", "/hosts/", "/hosts/new/", "/clusters/", "/clusters/new/", "/data-centers/", "/storage/", "/storage/new/",
-    "/disks/", "/disks/new/", "/disks/upload/", "/networks/", "/networks/new/", "/jobs/", "/events/", "/users/", "/users/new/", "/groups/", "/groups/new/",
+    "/disks/", "/disks/new/", "/networks/", "/networks/new/", "/jobs/", "/events/", "/users/", "/users/new/", "/groups/", "/groups/new/",
     "/roles/", "/me/", "/api/",
 ]  # fmt: skip
 

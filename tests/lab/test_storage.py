@@ -3,23 +3,15 @@
 from dataclasses import replace
 
 import pytest
-from django.core.files.uploadedfile import SimpleUploadedFile
 
 from hosts.connect import link_of
 from hypervisor import storage as pools
 from jobs import kinds
 from jobs.errors import StepFailed
 from jobs.models import Job, JobStatus, Lock
-from portal.errors import FieldError, NotPossible
-from storage import domains, on_host, services, uploads
+from portal.errors import NotPossible
+from storage import domains, on_host, services
 from storage.models import Disk, DiskStatus, StorageDomain, StorageDomainHost, StorageKind, StorageStatus
-
-
-def iso(size=70_000):
-    """What every ISO 9660 image has in its 17th sector, and a body to compare."""
-    image = bytearray(bytes(range(256)) * (size // 256))
-    image[32768:32775] = b"\x01CD001\x01"
-    return bytes(image)
 
 
 def volumes(host, domain):
@@ -82,26 +74,6 @@ def test_disk_whose_job_fails_after_a_step_leaves_no_volume_row_or_lock(register
     assert not Lock.objects.exists()
 
 
-def test_uploaded_iso_arrives_byte_for_byte_and_leaves_the_spool(registered):
-    image = iso()
-    disk, job = services.upload_iso(registered.admin, registered.shared, "", SimpleUploadedFile("../debian.iso", image))
-    assert registered.run(job).status == JobStatus.SUCCEEDED, job.error
-    disk.refresh_from_db()
-    assert (disk.name, disk.status, disk.content) == ("debian.iso", DiskStatus.OK, "iso")
-    assert (registered.lab.shared / disk.volume_name).read_bytes() == image
-    assert not uploads.spool(disk.pk).exists()
-
-
-def test_upload_whose_file_is_lost_leaves_nothing(registered):
-    disk, job = services.upload_iso(registered.admin, registered.shared, "x", SimpleUploadedFile("x.iso", iso()))
-    uploads.spool(disk.pk).unlink()
-    job = registered.run(job)
-    assert job.status == JobStatus.FAILED
-    assert "upload it again" in job.error
-    assert not Disk.objects.filter(pk=disk.pk).exists()
-    assert disk.volume_name not in volumes(registered.hosts[0], registered.shared)
-
-
 def test_directory_that_is_not_the_same_everywhere_is_found_out(registered):
     domain, job = new_domain(registered, StorageKind.SHARED_DIR, "/var/lib/libvirt/alleged")
     assert job.status == JobStatus.SUCCEEDED, job.error
@@ -156,9 +128,3 @@ def test_template_disk_cannot_be_removed(registered):
     with pytest.raises(NotPossible, match="template Tiny Linux"):
         services.remove_disk(registered.admin, registered.template.disks.get())
     assert not Job.objects.filter(kind="disk.remove").exists()
-
-
-def test_file_that_is_no_iso_is_refused_at_its_field(registered):
-    with pytest.raises(FieldError) as refused:
-        services.upload_iso(registered.admin, registered.shared, "x", SimpleUploadedFile("x.iso", b"MZ" * 40_000))
-    assert refused.value.field == "file"

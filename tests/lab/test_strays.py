@@ -9,6 +9,10 @@ from storage.disks import strays
 from storage.models import Disk, DiskStatus, FoundVolume
 from tests.lab.test_storage import volumes
 from tests.lab.test_vm_jobs import create
+from vms.guest.first_boot import seed_of
+from vms.guest.settings import FirstBoot, SetUpBy
+from vms.models import Layer
+from vms.snapshots import services as snapshots
 
 MIB = 1 << 20
 
@@ -50,3 +54,16 @@ def test_a_local_domain_is_looked_through_on_each_host(registered):
     for _ in range(2):
         scan(registered, registered.local)
         assert [(stray.name, stray.host) for stray in FoundVolume.objects.all()] == [("left-behind.raw", registered.hosts[1])]
+
+
+def test_what_belongs_to_a_vm_with_snapshots_and_first_boot_settings_is_not_found(registered):
+    vm = create(registered, first_boot=FirstBoot(by=SetUpBy.CLOUD_INIT, user="alice"), start=True)
+    snapshot, job = snapshots.take(registered.admin, vm, "running", memory=True)
+    assert registered.run(job).status == JobStatus.SUCCEEDED, job.error
+    snapshot.refresh_from_db()
+    assert {snapshot.memory_volume, seed_of(vm).disk.volume_name} < volumes(registered.hosts[0], registered.shared)
+    assert Layer.objects.count() == 2
+
+    scan(registered, registered.shared)
+    assert not FoundVolume.objects.exists()
+    assert not Disk.objects.exclude(status=DiskStatus.OK).exists()

@@ -9,7 +9,7 @@ pytestmark = pytest.mark.django_db
 
 LISTS = [
     "portal:dashboard", "vms:list", "vms:templates", "vms:new", "hosts:list", "hosts:new", "hosts:clusters", "hosts:new-cluster", "hosts:data-centers",
-    "hosts:new-data-center", "storage:list", "storage:new", "storage:disks", "storage:new-disk", "storage:upload", "networks:list", "networks:new",
+    "hosts:new-data-center", "storage:list", "storage:new", "storage:disks", "storage:new-disk", "storage:upload-image", "networks:list", "networks:new",
     "jobs:list", "jobs:tray", "events:list", "accounts:me", "accounts:users", "accounts:new-user", "accounts:groups", "accounts:new-group",
     "accounts:roles", "accounts:providers", "accounts:factors", "accounts:set-up-app", "accounts:sessions", "accounts:tokens", "accounts:new-service-account",
     "accounts:new-provider", "api-reference", "portal:search",

@@ -22,7 +22,7 @@ ACTIONS: dict[str, Action] = {
     action.name: action
     for action in (
         Action("attach", "Attach disk", "plus", "vm.edit", OFF | ALIVE),
-        Action("resize", "Resize…", "scale", "disk.edit", OFF | ALIVE),
+        Action("resize", "Resize…", "arrows-maximize", "disk.edit", OFF | ALIVE),
         Action("limits", "Limits…", "adjustments", "vm.edit", OFF | ALIVE),
         Action("detach", "Detach", "plug-off", "vm.edit", OFF | ALIVE, danger=True),
     )

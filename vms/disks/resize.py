@@ -17,7 +17,7 @@ from jobs.models import Job, JobStatus
 from portal.errors import FieldError, NotPossible
 from portal.live import publish
 from portal.templatetags.vireo import size
-from storage import observe, on_host
+from storage import observe, on_host, space
 from storage.disks import volumes
 from storage.disks.can import check
 from storage.models import Disk
@@ -47,6 +47,8 @@ def resize(user: User, disk: Disk, capacity_bytes: int) -> Job:
         assert disk.domain is not None
         claim = rules.Claim(Resource.STORAGE, capacity_bytes - before, disk.domain.pk)
         rules.take(user, disk.quota, [claim], subject="this disk", fields={Resource.STORAGE: "capacity_bytes"}, obj=disk)
+        disk.capacity_bytes = capacity_bytes
+        space.take(disk, "capacity_bytes")
         _set_capacity(disk, capacity_bytes)
         vms = [attachment.vm for attachment in disk.attachments.select_related("vm")]
         params = {"before": before, "after": capacity_bytes}

@@ -20,7 +20,7 @@ from portal.errors import FieldError, NotPossible
 from portal.live import publish
 from portal.names import valid_name
 from storage import can as storage_can
-from storage import quotas
+from storage import quotas, space
 from storage.models import Disk, DiskContent, DiskStatus, StorageDomain
 from storage.services import LARGEST_DISK, SMALLEST_DISK, place
 from vms.disks import can
@@ -79,6 +79,7 @@ def attach_new(user: User, vm: VM, new: NewAttached) -> tuple[DiskAttachment, Jo
         quota=_quota_for(user, vm, new),
     )
     with transaction.atomic():
+        space.take(disk, "capacity_bytes")
         quotas.take_disk(user, disk, "capacity_bytes")
         disk.save(force_insert=True)
         publish("disk", disk.pk, "added", disk.rev, {"status": disk.status})
@@ -170,8 +171,8 @@ def _ensure_free(vm: VM, disk: Disk, bus: str) -> None:
 def _check_new(vm: VM, new: NewAttached) -> None:
     if new.domain.data_center_id != vm.cluster.data_center_id:
         raise FieldError("domain", f"{new.domain.name} belongs to another data center.")
-    if new.format not in ("qcow2", "raw"):
-        raise FieldError("format", "Choose qcow2 or raw.")
+    if new.format not in new.domain.traits.formats:
+        raise FieldError("format", f"Disks in {new.domain.name} are {' or '.join(new.domain.traits.formats)}.")
     if new.shareable and new.format != "raw":
         raise FieldError("format", "Only a raw disk can be shared.")
     if not SMALLEST_DISK <= new.capacity_bytes <= LARGEST_DISK:

@@ -22,7 +22,7 @@ from portal.errors import FieldError, NotPossible
 from portal.live import publish
 from portal.names import valid_name
 from storage import can as storage_can
-from storage import quotas
+from storage import quotas, space
 from storage.disks.can import check
 from storage.models import Disk, DiskStatus, StorageDomain
 from storage.services import place, users_of
@@ -63,7 +63,7 @@ def move(user: User, disk: Disk, domain: StorageDomain, host: Host | None = None
         others = [vm for vm in vms if lands is not None and vm.host_id not in (None, lands.pk)]
         if others:
             raise FieldError("domain", f"{others[0].name}, which has it, is on {others[0].host}: on {lands} it could not reach it.")
-        _ensure_room(disk, domain)
+        _ensure_room(disk, domain, lands)
         params = {
             "from": [str(disk.domain_id), str(disk.host_id or "")],
             "to": [str(domain.pk), str(lands.pk) if lands else ""],
@@ -82,18 +82,19 @@ def copy(user: User, source: Disk, new: NewCopy) -> tuple[Disk, Job]:
         source = Disk.objects.select_for_update(of=("self",)).select_related("domain", "host").get(pk=source.pk)
         _ensure("copy", source)
         vms = [attachment.vm for attachment in source.attachments.select_related("vm__host")]
-        if new.format not in ("", "qcow2", "raw"):
-            raise FieldError("format", "Choose qcow2 or raw.")
         made = Disk(
             name=valid_name(new.name),
             domain=new.domain,
             host=_place(source, new.domain, new.host, next((vm.host for vm in vms if vm.host is not None), None)),
             content=source.content,
-            format=new.format or source.format,
+            format=new.format or _format_in(new.domain, source.format),
             capacity_bytes=source.capacity_bytes,
             status=DiskStatus.LOCKED,
             quota=rules.choose(user, new.domain.data_center, new.quota),
         )
+        if made.format not in new.domain.traits.formats:
+            raise FieldError("format", f"Disks in {new.domain.name} are {' or '.join(new.domain.traits.formats)}.")
+        space.take(made, "domain")
         quotas.take_disk(user, made, "name")
         made.save(force_insert=True)
         publish("disk", made.pk, "added", made.rev, {"status": made.status})
@@ -123,8 +124,18 @@ def _place(disk: Disk, domain: StorageDomain, host: Host | None, runs_on: Host |
     return place(domain, host or disk.host or runs_on)
 
 
-def _ensure_room(disk: Disk, domain: StorageDomain) -> None:
+def _format_in(domain: StorageDomain, format: str) -> str:
+    """The format itself where the domain takes it, else the one that suits the domain best."""
+    return format if format in domain.traits.formats else domain.traits.formats[0]
+
+
+def _ensure_room(disk: Disk, domain: StorageDomain, lands: Host | None) -> None:
     """A move takes nothing more of the whole quota, and the disk's size of what is set for the target alone."""
+    if disk.format not in domain.traits.formats:
+        raise FieldError(
+            "domain", f"Disks in {domain.name} are {' or '.join(domain.traits.formats)}, and {disk.name} is {disk.format}: copy it there."
+        )
+    space.take(Disk(pk=disk.pk, domain=domain, host=lands, capacity_bytes=disk.capacity_bytes), "domain")
     quota = disk.quota
     if quota is None or disk.domain_id == domain.pk or rules.mode_of(quota.data_center_id) != QuotaMode.ENFORCED:
         return

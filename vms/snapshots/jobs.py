@@ -219,10 +219,10 @@ def merge_away(ctx: Context) -> None:
     on_host.tidy(ctx, vm_of(ctx), dropping=_snapshot(ctx))
 
 
-def _deleted(job: Job) -> None:
-    """What was merged stays merged: a snapshot that lost a disk can only be deleted."""
+def _kept(job: Job) -> None:
+    """What was merged stays merged: a snapshot that lost a disk can only be deleted. One that lost none is as before, however early it failed."""
     snapshot = Snapshot.objects.select_related("vm").filter(pk=job.params["snapshot"]).first()
-    if snapshot is not None:
+    if snapshot is not None and job.status != JobStatus.SUCCEEDED:
         complete = snapshot.disks.count() >= int(job.params.get("disks", 0))
         rows.set_status(snapshot, SnapshotStatus.OK if complete else SnapshotStatus.BROKEN)
 
@@ -284,5 +284,5 @@ register(
         StepDef("merge", "Merge its layers", merge_away, weight=20),
         StepDef("forget", "Forget it", forget),
     ],
-    on_end=_deleted,
+    on_end=_kept,
 )

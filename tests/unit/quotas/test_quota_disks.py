@@ -1,10 +1,8 @@
 """Disks of their own, ISOs and templates count against quotas as the disks of VMs do."""
 
-import io
 from uuid import uuid4
 
 import pytest
-from django.core.files.uploadedfile import SimpleUploadedFile
 
 from accounts.permissions import grant
 from accounts.quotas.models import Resource
@@ -16,6 +14,7 @@ from jobs.errors import StepFailed
 from jobs.models import Job, Lock
 from portal.errors import FieldError, NotPossible
 from storage import services as storage
+from storage.images import uploads
 from storage.models import Disk
 from tests.build import make_user
 from vms import services
@@ -23,7 +22,7 @@ from vms.jobs_change import draft_template
 from vms.models import VM, Template, VmStatus
 
 pytestmark = pytest.mark.django_db
-GIB = 1 << 30
+MIB, GIB = 1 << 20, 1 << 30
 
 
 @pytest.fixture
@@ -36,9 +35,10 @@ def new_disk(site, size=GIB, **fields):
     return storage.NewDisk(**{"name": "data", "domain": site.storage, "capacity_bytes": size} | fields)
 
 
-def iso():
-    content = io.BytesIO(bytes(0x8000) + b"\x01CD001\x01" + bytes(2041))
-    return SimpleUploadedFile("tiny.iso", content.getvalue(), content_type="application/x-iso9660-image")
+def uploaded(site, user, size):
+    """An upload whose bytes all came, as a disk and its job."""
+    upload = uploads.begin(user, uploads.NewUpload(domain=site.storage, file_name="tiny.iso", length=size))
+    return uploads.make_disk(upload, "iso", size)
 
 
 def made_vm(site, **fields):
@@ -99,11 +99,11 @@ def test_anothers_quota_is_refused_for_a_disk(client, site, disk_maker):
 def test_an_iso_counts_and_leaves_nothing_when_it_is_refused(site, disk_maker):
     quota = site.quota(storage_bytes=1)
     before = Disk.objects.count()
-    with pytest.raises(FieldError) as refused:
-        storage.upload_iso(disk_maker, site.storage, "", iso())
-    assert refused.value.field == "file" and Disk.objects.count() == before
+    with pytest.raises(FieldError):
+        uploaded(site, disk_maker, MIB)
+    assert Disk.objects.count() == before
     type(quota).objects.get(pk=quota.pk).limits.update(amount=GIB)
-    disk, _job = storage.upload_iso(disk_maker, site.storage, "", iso())
+    disk, _job = uploaded(site, disk_maker, MIB)
     assert disk.quota == quota and used(quota, Resource.STORAGE) == disk.capacity_bytes > 0
 
 

@@ -2,12 +2,11 @@
 
 import pytest
 from django.core.exceptions import PermissionDenied
-from django.core.files.uploadedfile import SimpleUploadedFile
 
 from hosts.models import HostStatus
 from hypervisor.storage import PoolInfo
 from portal.errors import FieldError, NotPossible
-from storage import domains, observe, services, uploads
+from storage import domains, observe, services
 from storage.models import Disk, StorageDomain, StorageKind, StorageStatus
 from tests.build import attach, make_data_center, make_disk, make_host, make_storage, make_template, make_user, make_vm
 from vms.models import VmStatus
@@ -112,36 +111,6 @@ def test_disk_in_use_is_not_removed_and_says_by_whom(admin):
     make_disk(backing=base)
     with pytest.raises(NotPossible, match="1 thin copy builds"):
         services.remove_disk(admin, base)
-
-
-def iso(head=b""):
-    image = bytearray(40_960)
-    image[: len(head)] = head
-    image[32768:32774] = b"\x01CD001"
-    return SimpleUploadedFile("debian.iso", bytes(image))
-
-
-def qcow2_head():
-    """Version 2, 64 KiB clusters, 1 MiB: enough for QEMU to take the file for a qcow2."""
-    return bytes.fromhex("514649fb00000002" + "00" * 12 + "00000010" + "0000000000100000" + "00000000" + "00000001" + "0000000000010000" + "0000000000020000" + "00000001" + "00000000" + "00" * 8)
-
-
-def test_iso_waits_in_the_spool_readable_by_us_alone(admin):
-    disk, job = services.upload_iso(admin, make_storage(), "", iso())
-    assert (disk.name, disk.format, disk.volume_name) == ("debian.iso", "raw", f"{disk.pk}.iso")
-    assert uploads.spool(disk.pk).stat().st_mode & 0o777 == 0o600
-    assert job.kind == "disk.upload"
-
-
-@pytest.mark.parametrize("file", [SimpleUploadedFile("x.iso", b""), SimpleUploadedFile("x.iso", b"\0" * 100_000), iso(qcow2_head())], ids=["empty", "zeros", "a qcow2, too"])
-def test_what_is_not_just_an_iso_is_refused_and_leaves_nothing(admin, file):
-    before = set(uploads.spool(make_disk().pk).parent.iterdir())
-    Disk.objects.all().delete()
-    with pytest.raises(FieldError) as refused:
-        services.upload_iso(admin, make_storage(), "x", file)
-    assert refused.value.field == "file"
-    assert not Disk.objects.exists()
-    assert set(uploads.spool(StorageDomain().pk).parent.iterdir()) == before
 
 
 def test_shared_space_counts_once_and_a_failing_host_is_named():
