@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from xml.sax.saxutils import quoteattr
 
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
@@ -107,6 +108,15 @@ def warnings(certificates: str) -> list[str]:
         elif each.not_valid_before_utc > now:
             said.append(f"A certificate of the provider is good only from {each.not_valid_before_utc:%Y-%m-%d} on.")
     return said
+
+
+def described(certificates: str) -> list[str]:
+    """Whose each certificate is, until when it is good, and the fingerprint by which the provider's administrator knows it."""
+    return [
+        f"{each.subject.rfc4514_string() or 'no name'}, good until {each.not_valid_after_utc:%Y-%m-%d}, "
+        f"SHA-256 {each.fingerprint(hashes.SHA256()).hex(':').upper()}"
+        for each in map(_read_certificate, _bodies(certificates))
+    ]
 
 
 def of_provider(entity_id: str, sso_url: str, certificates: str) -> str:
