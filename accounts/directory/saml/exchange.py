@@ -3,8 +3,9 @@
 import base64
 import logging
 import secrets
+import time
+from calendar import timegm
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from django.core.cache import cache
@@ -13,6 +14,7 @@ from saml2 import BINDING_HTTP_POST, BINDING_HTTP_REDIRECT, SAMLError
 from saml2.client import Saml2Client
 from saml2.config import SPConfig
 from saml2.saml import NAMEID_FORMAT_TRANSIENT, SCM_BEARER
+from saml2.time_util import str_to_time
 
 from accounts.directory.models import IdentityProvider
 from accounts.directory.person import DirectoryProblem, Person
@@ -123,8 +125,9 @@ def _require_ours(told: Any, provider: IdentityProvider, ours: Self, name: str) 
 
 def _require_first(provider: IdentityProvider, assertion: Any) -> None:
     """An assertion is good once, whoever brings it. Without the memory for that nobody is let in."""
-    lasts = assertion.subject.subject_confirmation[0].subject_confirmation_data.not_on_or_after
-    if datetime.fromisoformat(lasts).astimezone(UTC).timestamp() > datetime.now(UTC).timestamp() + REMEMBERED - CLOCKS_DIFFER:
+    confirmed = [each.subject_confirmation_data for each in assertion.subject.subject_confirmation if each.method == SCM_BEARER]
+    lasts = max(timegm(str_to_time(each.not_on_or_after)) for each in confirmed)
+    if lasts > time.time() + REMEMBERED - CLOCKS_DIFFER:
         raise SAMLError("the assertion is good for too long")
     try:
         first = cache.add(f"saml-assertion:{provider.pk.hex}:{assertion.id}", 1, REMEMBERED)

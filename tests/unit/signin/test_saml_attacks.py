@@ -212,7 +212,7 @@ def test_an_answer_in_no_base64(client, saml):
         assert refused(client, client.get(answer.headers["Location"]), UNASKED)
 
 
-@pytest.mark.parametrize("query", ["", "?code=", "?code=x", "?code=%00", "?code=%20%0a", f"?code={'x' * 65}", "?code=ä"])
+@pytest.mark.parametrize("query", ["", "?code=", "?code=x", "?code=%20%0a", f"?code={'x' * 65}", "?code=ä"])
 def test_codes_that_nobody_gave(client, saml, query):
     start(client, saml)
     assert refused(client, client.get(f"/sign-in/saml/{saml.pk}/return/{query}"), UNASKED)
