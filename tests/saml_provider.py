@@ -64,7 +64,10 @@ class Provider:
         self._directory.cleanup()
 
     def _settings(self, **more: Any) -> dict[str, Any]:
-        service = {"endpoints": {"single_sign_on_service": [(SSO, BINDING_HTTP_REDIRECT)]}, "policy": {"default": {"lifetime": {"minutes": 5}}}}
+        service = {
+            "endpoints": {"single_sign_on_service": [(SSO, BINDING_HTTP_REDIRECT)]},
+            "policy": {"default": {"lifetime": {"minutes": 5}}},
+        }
         return {"entityid": self.entity_id, "key_file": self._key, "cert_file": self._certificate, "service": {"idp": service}} | more
 
     def metadata(self) -> str:

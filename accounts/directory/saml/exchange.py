@@ -69,7 +69,7 @@ def question(provider: IdentityProvider, ours: Self) -> tuple[str, str]:
         _, asked = client.create_authn_request(target, message_id=name, binding=BINDING_HTTP_POST, sign=False, provider_name="Vireo")
         sent = client.apply_binding(BINDING_HTTP_REDIRECT, str(asked), target, relay_state="", sign=False)
         return name, dict(sent["headers"])["Location"]
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 # the library raises whatever its parts do, bare Exception among it
         raise DirectoryProblem("The provider cannot be used.", str(error) or type(error).__name__) from None
 
 
@@ -87,8 +87,7 @@ def answer(provider: IdentityProvider, ours: Self, name: str, document: bytes) -
         _require_first(provider, told.assertion)
     except DirectoryProblem:
         raise
-    # The library raises whatever its parts do, bare Exception among it: any of that is a refusal.
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 # the library raises whatever its parts do, bare Exception among it
         raise DirectoryProblem("The provider did not confirm this sign-in. Begin again.", _cause(error)) from None
     return person
 

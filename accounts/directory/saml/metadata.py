@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from xml.sax.saxutils import quoteattr
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -83,7 +84,7 @@ def _read_certificate(body: str) -> x509.Certificate:
 def _require_strong(certificate: x509.Certificate) -> None:
     try:
         key = certificate.public_key()
-    except Exception:  # a key of a kind that the library does not know
+    except (ValueError, UnsupportedAlgorithm):  # a key of a kind that the library does not know
         key = None
     if isinstance(key, rsa.RSAPublicKey) and key.key_size < 2048:
         raise BadMetadata(f"The provider's key has {key.key_size} bits. It must have at least 2048.")

@@ -29,7 +29,9 @@ def post(client: Client, provider: IdentityProvider, document: bytes, relay_stat
     return client.get(answer.headers["Location"])
 
 
-def sign_in(client: Client, idp: Provider, provider: IdentityProvider, next_: str = "/vms/", relay_state: str = "", **more: Any) -> HttpResponse:
+def sign_in(
+    client: Client, idp: Provider, provider: IdentityProvider, next_: str = "/vms/", relay_state: str = "", **more: Any
+) -> HttpResponse:
     document = idp.answer(vireo(client, provider), start(client, provider, next_), **more)
     return post(client, provider, document, relay_state)
 
