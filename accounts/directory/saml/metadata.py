@@ -115,7 +115,7 @@ def described(certificates: str) -> list[str]:
     """Whose each certificate is, until when it is good, and the fingerprint by which the provider's administrator knows it."""
     return [
         f"{each.subject.rfc4514_string() or 'no name'}, good until {each.not_valid_after_utc:%Y-%m-%d}, "
-        f"SHA-256 {each.fingerprint(hashes.SHA256()).hex(':').upper()}"
+        f"SHA-256 {each.fingerprint(hashes.SHA256()).hex(' ', 4).upper()}"
         for each in map(_read_certificate, _bodies(certificates))
     ]
 

@@ -131,6 +131,7 @@ def test_the_pages_set_up_and_test_a_provider(client, idp):
     assert made.settings["certificates"].split() == idp.certificate.split()
     services.map_group(admin, made, "staff", Group.objects.create(name="Staff"))
     assert f"http://testserver/sign-in/saml/{made.pk}/metadata/" in client.get(f"/providers/{made.pk}/").content.decode()
+    assert metadata.described(idp.certificate)[0] in client.get(f"/providers/{made.pk}/").content.decode()
     address = client.get(f"/providers/{made.pk}/try-saml/").headers["Location"]
     document = idp.answer(vireo(client, made), address)
     answer = post(client, made, document)
@@ -173,3 +174,21 @@ def test_an_answer_without_the_browsers_session_leaves_that_session_alone(client
     document = base64.b64encode(idp.answer(vireo(client, saml), start(client, saml))).decode()
     answer = Client(enforce_csrf_checks=True).post(f"/sign-in/saml/{saml.pk}/answer/", {"SAMLResponse": document})
     assert answer.status_code == 303 and not answer.cookies
+
+
+def test_each_of_several_tabs_gets_its_own_answer(client, idp, saml):
+    first, second = start(client, saml, "/vms/"), start(client, saml, "/hosts/")
+    ours = vireo(client, saml)
+    assert post(client, saml, idp.answer(ours, second)).headers["Location"] == "/hosts/"
+    assert post(client, saml, idp.answer(ours, first)).headers["Location"] == "/"  # signed in by the other tab already
+
+
+def test_without_its_memory_nobody_gets_in(client, idp, saml, settings):
+    """Whether an assertion was used before cannot be told then."""
+    address = start(client, saml)
+    document = idp.answer(vireo(client, saml), address)
+    redis = settings.CACHES["default"] | {"LOCATION": "redis://127.0.0.1:1/0"}
+    settings.CACHES = {"default": redis}
+    assert refused(client, client.get(f"/sign-in/saml/{saml.pk}/return/?code=x"), "not possible at the moment")
+    assert refused(client, client.get(f"/sign-in/saml/{saml.pk}/"), "not possible at the moment")
+    assert refused(client, post(client, saml, document), "Begin again")
