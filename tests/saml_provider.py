@@ -32,7 +32,13 @@ def moment(minutes: float = 0) -> str:
 
 
 def assertion_of(response: Any) -> Any:
+    """The one assertion in a response that was made or read."""
     return response.assertion[0] if isinstance(response.assertion, list) else response.assertion
+
+
+def confirmation(response: Any) -> Any:
+    """For whom, until when and in answer to what its assertion is."""
+    return assertion_of(response).subject.subject_confirmation[0].subject_confirmation_data
 
 
 def make_key(directory: Path, name: str, days: int = 365) -> tuple[str, str]:

@@ -9,6 +9,9 @@ from django.test import Client
 from accounts.directory.models import IdentityProvider
 from tests.saml_provider import Provider
 
+# What the sign-in page says.
+UNCONFIRMED, UNASKED = "did not confirm this sign-in. Begin again.", "not one to a question of this browser. Begin again."
+
 
 def vireo(client: Client, provider: IdentityProvider) -> str:
     """Vireo's own metadata, as the provider reads them."""

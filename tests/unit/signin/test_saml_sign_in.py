@@ -192,3 +192,10 @@ def test_without_its_memory_nobody_gets_in(client, idp, saml, settings):
     assert refused(client, client.get(f"/sign-in/saml/{saml.pk}/return/?code=x"), "not possible at the moment")
     assert refused(client, client.get(f"/sign-in/saml/{saml.pk}/"), "not possible at the moment")
     assert refused(client, post(client, saml, document), "Begin again")
+
+
+def test_a_name_that_only_looks_like_another_users(client, idp, saml):
+    """No other user is found by a name in another case or with spaces around it."""
+    make_user("alice", role="SuperUser")
+    for name in ("ALICE", " alice "):
+        assert refused(client, sign_in(client, idp, saml, name=name, identity=ALICE), "exists already")
