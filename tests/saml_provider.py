@@ -1,98 +1,112 @@
-"""A SAML identity provider: pysaml2's own, with a key of its own, and a hand that can spoil what it signs."""
+"""A real SAML 2.0 provider: pysaml2's own, with a key of its own, signing by xmlsec1. Its answers can be changed before it signs them."""
 
-import base64
-import subprocess
+import tempfile
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from saml2 import BINDING_HTTP_REDIRECT
+from cryptography.x509.oid import NameOID
+from saml2 import BINDING_HTTP_POST, BINDING_HTTP_REDIRECT, class_name
+from saml2.authn_context import PASSWORD
 from saml2.config import IdPConfig
 from saml2.metadata import entity_descriptor
-from saml2.saml import NAMEID_FORMAT_PERSISTENT, NameID
+from saml2.saml import NAMEID_FORMAT_UNSPECIFIED, NameID
+from saml2.samlp import response_from_string
 from saml2.server import Server
+from saml2.sigver import pre_signature_part, signed_instance_factory
 from saml2.xmldsig import DIGEST_SHA256, SIG_RSA_SHA256
 
-ENTITY_ID, SIGN_ON = "https://idp.example.org/saml", "https://idp.example.org/sign-on"
-ALICE = {"uid": ["alice"], "displayName": ["Alice Example"], "mail": ["alice@example.org"], "groups": ["staff"]}
-PASSWORD_CLASS = "urn:oasis:names:tc:SAML:2.0:ac:classes:PasswordProtectedTransport"
+ALICE = {"uid": ["alice"], "displayName": ["Alice Example"], "mail": ["alice@example.org"], "groups": ["staff", "developers"]}
+SSO = "https://login.example.org/sso"
+Change = Callable[[Any], object]
+
+
+def moment(minutes: float = 0) -> str:
+    """A time as SAML writes it, so many minutes from now."""
+    return (datetime.now(UTC) + timedelta(minutes=minutes)).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def assertion_of(response: Any) -> Any:
+    """The one assertion in a response that was made or read."""
+    return response.assertion[0] if isinstance(response.assertion, list) else response.assertion
+
+
+def confirmation(response: Any) -> Any:
+    """For whom, until when and in answer to what its assertion is."""
+    return assertion_of(response).subject.subject_confirmation[0].subject_confirmation_data
+
+
+def make_key(directory: Path, name: str, days: int = 365) -> tuple[str, str]:
+    """The files of an RSA key and its own certificate."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    who, now = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]), datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder().subject_name(who).issuer_name(who).public_key(key.public_key()).serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1)).not_valid_after(now + timedelta(days=days)).sign(key, hashes.SHA256())
+    )  # fmt: skip
+    files = directory / f"{name}.key", directory / f"{name}.crt"
+    files[0].write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption())
+    )
+    files[1].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    return str(files[0]), str(files[1])
 
 
 class Provider:
-    """Answers what a browser brings it; each answer is signed by xmlsec1 with the key that its metadata show."""
+    """Attributes: entity_id, certificate: what it tells of itself."""
 
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self.key, self.certificate = make_key(directory, "idp")
+    def __init__(self, entity_id: str = "https://login.example.org/metadata", name: str = "login.example.org") -> None:
+        self.entity_id = entity_id
+        self._directory = tempfile.TemporaryDirectory()
+        self._key, self._certificate = make_key(Path(self._directory.name), name)
+        self.certificate = Path(self._certificate).read_text()
 
-    def _server(self, sp_metadata: str) -> Server:
-        config = IdPConfig()
-        config.load(
-            {
-                "entityid": ENTITY_ID,
-                "key_file": str(self.key),
-                "cert_file": str(self.certificate),
-                "metadata": {"inline": [sp_metadata]} if sp_metadata else {},
-                "service": {
-                    "idp": {
-                        "endpoints": {"single_sign_on_service": [(SIGN_ON, BINDING_HTTP_REDIRECT)]},
-                        "policy": {"default": {"lifetime": {"minutes": 5}, "attribute_restrictions": None, "name_form": None}},
-                    }
-                },
-            }
-        )
-        return Server(config=config)
+    def remove(self) -> None:
+        self._directory.cleanup()
+
+    def _settings(self, **more: Any) -> dict[str, Any]:
+        service = {
+            "endpoints": {"single_sign_on_service": [(SSO, BINDING_HTTP_REDIRECT)]},
+            "policy": {"default": {"lifetime": {"minutes": 5}}},
+        }
+        return {"entityid": self.entity_id, "key_file": self._key, "cert_file": self._certificate, "service": {"idp": service}} | more
 
     def metadata(self) -> str:
-        return str(entity_descriptor(self._server("").config))
+        """What an administrator pastes."""
+        return str(entity_descriptor(IdPConfig().load(self._settings())))
 
-    def answer(self, url: str, sp_metadata: str, identity: dict[str, list[str]] | None = None, lasting: str = "u-1") -> str:
-        """The signed response to the question in `url`, as XML."""
-        server = self._server(sp_metadata)
-        question = server.parse_authn_request(parse_qs(urlsplit(url).query)["SAMLRequest"][0], BINDING_HTTP_REDIRECT).message
-        made = server.create_authn_response(
-            identity or ALICE,
-            question.id,
-            question.assertion_consumer_service_url,
-            question.issuer.text,
-            name_id=NameID(format=NAMEID_FORMAT_PERSISTENT, text=lasting),
-            authn={"class_ref": PASSWORD_CLASS, "authn_auth": ENTITY_ID},
-            sign_assertion=True,
-            sign_response=False,
-            sign_alg=SIG_RSA_SHA256,
-            digest_alg=DIGEST_SHA256,
-        )
-        return str(made)
-
-    def sign_again(self, xml: str, key: Path | None = None) -> str:
-        """The same document after somebody changed it, with a signature that fits what it says now."""
-        file = self.directory / "answer.xml"
-        file.write_text(xml)
-        kind = "urn:oasis:names:tc:SAML:2.0:assertion:Assertion"
-        done = subprocess.run(
-            ["xmlsec1", "--sign", "--privkey-pem", str(key or self.key), "--id-attr:ID", kind, str(file)], check=True, capture_output=True
-        )
-        return done.stdout.decode()
-
-
-def make_key(directory: Path, name: str) -> tuple[Path, Path]:
-    """Files of a new key and its certificate."""
-    key = rsa.generate_private_key(65537, 2048)
-    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
-    now = datetime.now(UTC)
-    builder = x509.CertificateBuilder(subject, subject, key.public_key(), 1, now - timedelta(days=1), now + timedelta(days=90))
-    certificate = builder.sign(key, hashes.SHA256())
-    paths = directory / f"{name}.key", directory / f"{name}.pem"
-    paths[0].write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    paths[1].write_bytes(certificate.public_bytes(Encoding.PEM))
-    return paths
-
-
-def as_form(xml: str) -> dict[str, Any]:
-    """What the provider's page has the browser post."""
-    return {"SAMLResponse": base64.b64encode(xml.encode()).decode(), "RelayState": "https://evil.example/"}
+    def answer(
+        self,
+        vireo: str,
+        address: str,
+        name: str = "alice",
+        identity: dict[str, list[str]] = ALICE,
+        change: Change = lambda response: None,
+        sign: bool = True,
+        algorithms: tuple[str, str] = (SIG_RSA_SHA256, DIGEST_SHA256),
+    ) -> bytes:
+        """The response to the question in `address`, changed and then signed. `vireo`: the metadata by which it knows Vireo."""
+        server = Server(config=IdPConfig().load(self._settings(metadata={"inline": [vireo]})))
+        try:
+            asked = server.parse_authn_request(parse_qs(urlsplit(address).query)["SAMLRequest"][0], BINDING_HTTP_REDIRECT).message
+            options = server.response_args(asked, [BINDING_HTTP_POST])
+            options["name_id"] = NameID(format=NAMEID_FORMAT_UNSPECIFIED, text=name)
+            options.pop("name_id_policy", None)
+            response = server.create_authn_response(
+                identity, authn={"class_ref": PASSWORD}, sign_response=False, sign_assertion=False, encrypt_assertion=False, **options
+            )
+            if isinstance(response, str):
+                response = response_from_string(response)
+            change(response)
+            assertion = assertion_of(response)
+            if not sign:
+                return str(response).encode()
+            assertion.signature = pre_signature_part(assertion.id, server.sec.my_cert, 1, sign_alg=algorithms[0], digest_alg=algorithms[1])
+            return str(signed_instance_factory(response, server.sec, [(class_name(assertion), assertion.id)])).encode()
+        finally:
+            server.close()

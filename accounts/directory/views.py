@@ -12,7 +12,7 @@ from accounts.directory import services
 from accounts.directory.forms import LdapForm, MappingForm, OidcForm, TrialForm
 from accounts.directory.models import GroupMapping, IdentityProvider, ProviderKind
 from accounts.directory.saml.forms import SamlForm
-from accounts.directory.saml.metadata import warnings
+from accounts.directory.saml.metadata import described, warnings
 from accounts.permissions import require
 from portal.forms import add_errors
 from portal.pages.forms import form_page
@@ -64,6 +64,7 @@ def provider_page(request: HttpRequest, provider: IdentityProvider, status: int 
         "answer_url": request.build_absolute_uri(reverse("accounts:saml-answer", args=[provider.pk])),
         "metadata_url": request.build_absolute_uri(reverse("accounts:saml-metadata", args=[provider.pk])),
         "warnings": warnings(provider.settings.get("certificates", "")) if provider.kind == ProviderKind.SAML else [],
+        "certificates": described(provider.settings.get("certificates", "")) if provider.kind == ProviderKind.SAML else [],
         "user_count": provider.users.count(),
     } | context
     return render(request, "accounts/provider.html", context, status=status)

@@ -16,6 +16,7 @@ from django.urls import URLPattern, URLResolver, get_resolver
 from django.utils import timezone
 
 from accounts.directory.models import IdentityProvider
+from accounts.directory.saml import metadata
 from accounts.models import Group, Token, User, UserKey
 from accounts.objects import MODEL_OF, model_of
 from accounts.permissions import PREDEFINED_ROLES
@@ -30,6 +31,7 @@ from portal.routing import websocket_urlpatterns
 from storage.images.models import Upload
 from storage.models import FoundVolume
 from tests.build import attach, make_disk, make_host, make_network, make_nic, make_snapshot, make_storage, make_template, make_user, make_vm
+from tests.saml_provider import Provider
 from vms.can import ACTIONS as VM_ACTIONS
 from vms.guest.can import ACTIONS as GUEST_ACTIONS
 from vms.models import AffinityGroup, InstanceType, Pool
@@ -68,6 +70,7 @@ class World:
         self.group = Group.objects.create(name="some group")
         self.job = Job.objects.create(kind="vm.start", title="a job", object_type="vm", object_id=self.vm.pk)
         self.provider = IdentityProvider.objects.create(kind="ldap", name="a directory")
+        self.saml = IdentityProvider.objects.create(kind="saml", name="a SAML provider", enabled=True, settings=metadata.read(Provider().metadata()))
         self.mapping = self.provider.mappings.create(directory_group="cn=g", group=self.group)
         self.token = Token.objects.create(user=self.person, name="t", digest="0" * 64)
         self.key = UserKey.objects.create(user=self.person, name="k", public_key="ssh-ed25519 AAAA", fingerprint="SHA256:k")
@@ -108,7 +111,7 @@ class World:
             "roles/": self.grant.role, "me/tokens/": self.token, "grants/": self.grant, "permissions/": self.vm, "permissions/vm/": self.vm, "metrics/": self.vm, "enrol/": self.host,
             "me/keys/": self.key, "my/vms/": self.vm, "instance-types/": self.size, "me/notifications/": self.notice, "pools/": self.pool, "quotas/": self.quota, "quota-holders/": self.holder,
             "policies/": self.policy, "affinity-groups/": self.affinity, "uploads/": self.upload, "images/": self.upload,
-            "audit/": self.entry, "sessions/": self.session, "me/factors/": self.passkey, "tokens/": self.token, "providers/": self.provider, "group-mappings/": self.mapping,
+            "audit/": self.entry, "sessions/": self.session, "me/factors/": self.passkey, "tokens/": self.token, "providers/<uuid:pk>/try-saml/": self.saml, "sign-in/saml/": self.saml, "providers/": self.provider, "group-mappings/": self.mapping,
         }  # fmt: skip
         path = route.removeprefix("api/v1/")
         return next((obj.pk for start, obj in objects.items() if path.startswith(start)), None)

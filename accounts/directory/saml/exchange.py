@@ -3,7 +3,8 @@
 import base64
 import logging
 import secrets
-from datetime import UTC, datetime
+import time
+from calendar import timegm
 from typing import Any
 
 from django.core.cache import cache
@@ -12,6 +13,7 @@ from saml2 import BINDING_HTTP_POST, BINDING_HTTP_REDIRECT, SAMLError
 from saml2.client import Saml2Client
 from saml2.config import SPConfig
 from saml2.saml import NAMEID_FORMAT_TRANSIENT, SCM_BEARER
+from saml2.time_util import str_to_time
 
 from accounts.directory.models import IdentityProvider
 from accounts.directory.person import DirectoryProblem, Person
@@ -59,7 +61,7 @@ def question(provider: IdentityProvider, ours: Self) -> tuple[str, str]:
         _, asked = client.create_authn_request(target, message_id=name, binding=BINDING_HTTP_POST, sign=False, provider_name="Vireo")
         sent = client.apply_binding(BINDING_HTTP_REDIRECT, str(asked), target, relay_state="", sign=False)
         return name, dict(sent["headers"])["Location"]
-    except Exception as error:  # noqa: BLE001 - the library raises whatever its parts do
+    except Exception as error:  # noqa: BLE001 # the library raises whatever its parts do, bare Exception among it
         raise DirectoryProblem("The provider cannot be used.", str(error) or type(error).__name__) from None
 
 
@@ -77,7 +79,7 @@ def answer(provider: IdentityProvider, ours: Self, name: str, document: bytes) -
         _require_first(provider, told.assertion)
     except DirectoryProblem:
         raise
-    except Exception as error:  # noqa: BLE001 - the library raises whatever its parts do: any of that is a refusal
+    except Exception as error:  # noqa: BLE001 # the library raises whatever its parts do, bare Exception among it
         raise DirectoryProblem("The provider did not confirm this sign-in. Begin again.", _cause(error)) from None
     return person
 
@@ -114,8 +116,9 @@ def _require_ours(told: Any, provider: IdentityProvider, ours: Self, name: str) 
 
 def _require_first(provider: IdentityProvider, assertion: Any) -> None:
     """An assertion is good once, whoever brings it. Without the memory for that nobody is let in."""
-    lasts = assertion.subject.subject_confirmation[0].subject_confirmation_data.not_on_or_after
-    if datetime.fromisoformat(lasts).astimezone(UTC).timestamp() > datetime.now(UTC).timestamp() + REMEMBERED - CLOCKS_DIFFER:
+    confirmed = [each.subject_confirmation_data for each in assertion.subject.subject_confirmation if each.method == SCM_BEARER]
+    lasts = max(timegm(str_to_time(each.not_on_or_after)) for each in confirmed)
+    if lasts > time.time() + REMEMBERED - CLOCKS_DIFFER:
         raise SAMLError("the assertion is good for too long")
     try:
         first = cache.add(f"saml-assertion:{provider.pk.hex}:{assertion.id}", 1, REMEMBERED)

@@ -7,6 +7,8 @@ from datetime import UTC, datetime, timedelta
 from xml.sax.saxutils import quoteattr
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
@@ -82,7 +84,7 @@ def _read_certificate(body: str) -> x509.Certificate:
 def _require_strong(certificate: x509.Certificate) -> None:
     try:
         key = certificate.public_key()
-    except Exception:  # noqa: BLE001 - a key of a kind that the library does not know
+    except (ValueError, UnsupportedAlgorithm):  # a key of a kind that the library does not know
         key = None
     if isinstance(key, rsa.RSAPublicKey) and key.key_size < 2048:
         raise BadMetadata(f"The provider's key has {key.key_size} bits. It must have at least 2048.")
@@ -107,6 +109,15 @@ def warnings(certificates: str) -> list[str]:
         elif each.not_valid_before_utc > now:
             said.append(f"A certificate of the provider is good only from {each.not_valid_before_utc:%Y-%m-%d} on.")
     return said
+
+
+def described(certificates: str) -> list[str]:
+    """Whose each certificate is, until when it is good, and the fingerprint by which the provider's administrator knows it."""
+    return [
+        f"{each.subject.rfc4514_string() or 'no name'}, good until {each.not_valid_after_utc:%Y-%m-%d}, "
+        f"SHA-256 {each.fingerprint(hashes.SHA256()).hex(' ', 4).upper()}"
+        for each in map(_read_certificate, _bodies(certificates))
+    ]
 
 
 def of_provider(entity_id: str, sso_url: str, certificates: str) -> str:

@@ -20,7 +20,7 @@ from accounts.directory.person import DirectoryProblem, Person
 from accounts.directory.saml import pending
 from accounts.directory.saml.addresses import Self
 from accounts.directory.saml.document import BadDocument, decoded, question_of
-from accounts.directory.saml.metadata import of_vireo
+from accounts.directory.saml.metadata import described, of_vireo
 from accounts.directory.services import Answer, leads_to
 from accounts.directory.views import provider_page
 from accounts.middleware import public
@@ -30,12 +30,12 @@ from events.log import record
 
 log = logging.getLogger(__name__)
 NOT_ANSWERED = "The provider's answer is not one to a question of this browser. Begin again."
+SWITCHED_OFF = "Sign-in by this provider is switched off. Ask an administrator."
 NO_MEMORY = "Sign-in by this provider is not possible at the moment. Try again in a minute."
 
 
-def _provider(pk: str, *, enabled: bool) -> IdentityProvider:
-    found = IdentityProvider.objects.filter(kind=ProviderKind.SAML)
-    return get_object_or_404(found.filter(enabled=True) if enabled else found, pk=pk)
+def _provider(pk: str) -> IdentityProvider:
+    return get_object_or_404(IdentityProvider, pk=pk, kind=ProviderKind.SAML)
 
 
 def _ours(request: HttpRequest, pk: object) -> Self:
@@ -49,7 +49,7 @@ def _ours(request: HttpRequest, pk: object) -> Self:
 @require_GET
 def metadata(request: HttpRequest, pk: str) -> HttpResponse:
     """Our side, for the provider to read. Nothing in it is secret, and it is needed before sign-in is switched on."""
-    ours = _ours(request, _provider(pk, enabled=False).pk)
+    ours = _ours(request, _provider(pk).pk)
     return HttpResponse(of_vireo(ours.entity_id, ours.answer_url), content_type="application/samlmetadata+xml")
 
 
@@ -71,7 +71,9 @@ def sign_in(request: HttpRequest, pk: str) -> HttpResponse:
     """Off to the provider."""
     if request.user.is_authenticated:
         return redirect(destination(request))
-    provider = _provider(pk, enabled=True)
+    provider = _provider(pk)
+    if not provider.enabled:
+        return _refuse(request, provider, DirectoryProblem(SWITCHED_OFF))
     try:
         return _to(request, provider, next=destination(request))
     except DirectoryProblem as problem:
@@ -83,7 +85,7 @@ def sign_in(request: HttpRequest, pk: str) -> HttpResponse:
 def test(request: HttpRequest, pk: str) -> HttpResponse:
     """The same way, by an administrator who wants to see what the provider answers."""
     require(request.user, "user.manage")
-    provider = _provider(pk, enabled=False)
+    provider = _provider(pk)
     try:
         return _to(request, provider, test=True)
     except DirectoryProblem as problem:
@@ -99,7 +101,7 @@ def answer(request: HttpRequest, pk: str) -> HttpResponse:
 
     The session is not touched: one begun here would take the place of the browser's own. RelayState is not looked at.
     """
-    provider = _provider(pk, enabled=False)
+    provider = _provider(pk)
     try:
         document = decoded(request.POST.get("SAMLResponse", ""))
         code = pending.keep(question_of(document), provider.pk, document)
@@ -115,7 +117,9 @@ def answer(request: HttpRequest, pk: str) -> HttpResponse:
 @never_cache
 def come_back(request: HttpRequest, pk: str) -> HttpResponse:
     """Back in this site, with the session that asked."""
-    provider = _provider(pk, enabled=not request.user.is_authenticated)
+    provider = _provider(pk)
+    if not provider.enabled and not request.user.is_authenticated:
+        return _refuse(request, provider, DirectoryProblem(SWITCHED_OFF))
     try:
         name, document = pending.kept(request.GET.get("code", "")) or ("", b"")
         asked = pending.asked_here(request, name, provider.pk)
@@ -155,7 +159,9 @@ def _refuse(request: HttpRequest, provider: IdentityProvider, problem: Directory
 
 def _tested(request: HttpRequest, provider: IdentityProvider, name: str, document: bytes) -> HttpResponse:
     require(request.user, "user.manage")
-    said = Answer()
+    known = provider.settings
+    said = Answer(steps=[f"It calls itself {known['entity_id']}, and people sign in to it at {known['sso_url']}."])
+    said.steps += [f"It signs with the certificate of {each}." for each in described(known["certificates"])]
     try:
         person = _read(request, provider, name, document)
     except DirectoryProblem as problem:

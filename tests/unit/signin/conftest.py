@@ -5,6 +5,8 @@ from collections.abc import Iterator
 import pytest
 
 from accounts.directory.models import IdentityProvider
+from accounts.directory.saml import metadata
+from tests.saml_provider import Provider as SamlProvider
 from tests.slapd import ADMIN, ADMIN_PASSWORD, BASE, Slapd
 
 
@@ -38,3 +40,24 @@ def provider(db, slapd: Slapd) -> IdentityProvider:
     made.secret = ADMIN_PASSWORD
     made.save()
     return made
+
+
+@pytest.fixture(scope="session")
+def idp() -> Iterator[SamlProvider]:
+    """The SAML provider that Vireo trusts."""
+    made = SamlProvider()
+    yield made
+    made.remove()
+
+
+@pytest.fixture(scope="session")
+def stranger() -> Iterator[SamlProvider]:
+    """One that calls itself the same, and has another key."""
+    made = SamlProvider()
+    yield made
+    made.remove()
+
+
+@pytest.fixture
+def saml(db, idp: SamlProvider) -> IdentityProvider:
+    return IdentityProvider.objects.create(kind="saml", name="Example", enabled=True, settings=metadata.read(idp.metadata()))
