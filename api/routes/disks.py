@@ -54,7 +54,7 @@ def move_disk(request: HttpRequest, pk: UUID, body: MoveIn) -> Any:
 
 @router.post("/disks/{uuid:pk}/copy", response={202: DiskAndJob} | REFUSED, summary="Copy a disk")
 def copy_disk(request: HttpRequest, pk: UUID, body: CopyIn) -> Any:
-    user = request.user
+    user, source = request.user, visible(Disk, request.user, pk, *RELATED)
     new = transfer.NewCopy(
         name=body.name,
         domain=_domain(request, body.storage_domain),
@@ -62,7 +62,7 @@ def copy_disk(request: HttpRequest, pk: UUID, body: CopyIn) -> Any:
         format=body.format,
         quota=one_of(Quota.objects.seen_by(user), "quota", body.quota),  # type: ignore[arg-type]
     )
-    disk, job = transfer.copy(user, visible(Disk, user, pk, *RELATED), new)  # type: ignore[arg-type]
+    disk, job = transfer.copy(user, source, new)  # type: ignore[arg-type]
     return 202, {"disk": disk, "job": job}
 
 
