@@ -17,6 +17,8 @@ MODULES = (
     "scheduling",
     "run_vm",
     "template_vm",
+    "copy_disk",
+    "migrate",
     "event_latency",
     "fanout",
     "console",

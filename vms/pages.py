@@ -1,6 +1,7 @@
 """Pages of VMs: list, detail, new, edit, actions. Each asks permission, calls a service, shows what came of it."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -67,7 +68,7 @@ LIST = lists.ListPage(
     filters=VM_FILTERS,
     hint="status:up host:node1 cpu>4 -tag:test",
 )
-BULK = ("start", "shutdown", "pause", "resume", "reboot", "poweroff", "remove")
+BULK = ("start", "shutdown", "pause", "resume", "reboot", "migrate", "poweroff", "remove")
 TABS = (
     ("overview", "Overview"),
     ("disks", "Disks"),
@@ -166,7 +167,7 @@ def vm_list(request: HttpRequest) -> HttpResponse:
         _rows(request),
         prepare=lambda vms: prepared(request, vms),
         buttons=[{"url": reverse("vms:new"), "title": "New VM", "icon": "plus", "allowed": "vm.create" in may}],
-        bulk=[can.ACTIONS[name] for name in BULK if can.ACTIONS[name].permission in may],
+        bulk=[replace(can.ACTIONS[name], title=can.ACTIONS[name].title.rstrip("…")) for name in BULK if can.ACTIONS[name].permission in may],
         bulk_url=reverse("vms:bulk"),
     )
 

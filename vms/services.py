@@ -33,6 +33,7 @@ from vms.drift import ACCEPTABLE
 from vms.guest import first_boot
 from vms.guest.settings import FirstBoot
 from vms.lending import expiry_of_new
+from vms.migration import services as migration
 from vms.models import VM, Firmware, Template, VmStatus
 
 MEMORY_MIB = range(16, 16 * 2**20)
@@ -362,13 +363,20 @@ def bulk(user: User, vms: Iterable[VM], action: str, **options: Any) -> list[Bul
     results = []
     for vm in vms:
         try:
-            job = remove(user, vm, bool(options.get("keep_disks"))) if action == "remove" else act(user, vm, action, **options)
-            results.append(BulkResult(vm, job))
+            results.append(BulkResult(vm, _one_of_many(user, vm, action, **options)))
         except (NotPossible, ObjectBusy, PermissionDenied, FieldError) as error:
             if isinstance(error, PermissionDenied):
                 audit.refused(error, user=user, action=f"vm.{action}", obj=vm)
             results.append(BulkResult(vm, None, " ".join(error.messages) if isinstance(error, FieldError) else str(error)))
     return results
+
+
+def _one_of_many(user: User, vm: VM, action: str, **options: Any) -> Job:
+    if action == "remove":
+        return remove(user, vm, bool(options.get("keep_disks")))
+    if action == "migrate":
+        return migration.migrate(user, vm)  # each to the host that is best for it
+    return act(user, vm, action, **options)
 
 
 def make_template(user: User, vm: VM, name: str, description: str = "", version_of: Template | None = None) -> Job:

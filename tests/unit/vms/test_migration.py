@@ -9,6 +9,7 @@ from hypervisor.migration import MigrationOptions
 from portal.errors import FieldError, NotPossible
 from tests.build import make_cluster, make_host, make_user, make_vm
 from vms import observe
+from vms import services as vms
 from vms.migration import services
 from vms.models import VM, VmStatus
 
@@ -92,3 +93,11 @@ def test_while_it_moves_it_is_shown_where_it_runs_and_ends_where_it_arrived(runn
     observe.migrated(vm, there)
     vm.refresh_from_db()
     assert (vm.status, vm.host.name) == (VmStatus.UP, "node2")
+
+
+def test_a_selection_moves_each_to_the_host_that_is_best_for_it(running, root):
+    vm, _there = running
+    still = make_vm(cluster=vm.cluster, host=vm.host)
+    results = vms.bulk(root, [vm, still], "migrate")
+    assert [(result.vm, bool(result.job)) for result in results] == [(vm, True), (still, False)]
+    assert "not running" in results[1].reason and results[0].job.params["target"] == ""
