@@ -28,6 +28,7 @@ from storage import observe as storage_observe
 from storage import on_host as storage_on_host
 from storage.models import StorageDomain
 from vms import observe as vms_observe
+from vms import space
 from vms.guest import observe as guest_observe
 from watcher.agents import AgentRounds
 from watcher.inbox import AWAY, Inbox, Interrupted
@@ -165,6 +166,7 @@ class HostWatch:
                 self._synchronize(records, began)
             case StorageSeen(found):
                 storage_on_host.note(self.host, found)
+                space.go_on(self.host, found)
             case AgentSaid(uuid, info):
                 vms_observe.agent_seen(uuid, info)
             case GuestReported(uuid, guest):
