@@ -13,8 +13,9 @@ from tests import access
 from tests.build import PASSWORD, make_host, make_user, make_vm
 from tests.sockets import Browser
 
-# They take no cookie: a token in the Authorization header is the credential. The document is read only.
-WITHOUT_COOKIE = {"enrol-csr", "enrol-ready", "openapi-json"}
+# They take no cookie: a token in the Authorization header is the credential, or the provider's signed answer to a
+# question that we asked. The document is read only.
+WITHOUT_COOKIE = {"enrol-csr", "enrol-ready", "openapi-json", "saml-answer"}
 FOREIGN = [
     "https://evil.example/", "//evil.example/", "///evil.example", r"\\evil.example", r"/\evil.example", "http:///evil.example", "https:evil.example",
     "javascript:alert(1)", "data:text/html,x", "\t//evil.example", "http://testserver@evil.example/", "http://testserver.evil.example/", "\x01//evil.example",

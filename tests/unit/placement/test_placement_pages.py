@@ -87,13 +87,14 @@ def test_a_policy_is_copied_changed_given_to_a_cluster_and_removed(client, admin
     assert client.post(f"/policies/{even.pk}/", body | {"name": "Hijacked"}).status_code == 422
     assert client.post("/policies/new/", body | {"memory_overcommit": 50, "name": "x"}).status_code == 422
     edit = f"/clusters/{cluster.pk}/edit/"
-    answer = client.post(edit, {"name": "Default", "cpu_model": "qemu64", "policy": ours.pk, "description": ""})
+    fields = {"name": "Default", "cpu_model": "qemu64", "description": "", "migrations_per_host": 2, "migrations_at_once": 8}
+    answer = client.post(edit, fields | {"policy": ours.pk})
     assert answer.status_code == 302
     cluster.refresh_from_db()
     assert cluster.policy == ours
     client.post(f"/policies/{ours.pk}/remove/")
     assert SchedulingPolicy.objects.filter(name="Ours").exists(), "a cluster has it"
-    client.post(edit, {"name": "Default", "cpu_model": "qemu64", "policy": "", "description": ""})
+    client.post(edit, fields | {"policy": ""})
     client.post(f"/policies/{ours.pk}/remove/")
     assert not SchedulingPolicy.objects.filter(name="Ours").exists()
 
