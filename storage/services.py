@@ -132,8 +132,8 @@ def place(domain: StorageDomain, host: Host | None = None) -> Host | None:
 
 def _add_disk(user: User, disk: Disk, kind: str, title: str, size_field: str) -> Job:
     with transaction.atomic():
-        space.take(disk, size_field)
         quotas.take_disk(user, disk, size_field)
+        space.take(disk, size_field)
         disk.save(force_insert=True)
         publish("disk", disk.pk, "added", disk.rev, {"status": disk.status})
         record("disk.created", f"Disk {disk.name} was created in {disk.domain}", obj=disk, user=user)

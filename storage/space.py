@@ -67,6 +67,8 @@ def promised(disks: QuerySet[Disk]) -> int:
 def take(disk: Disk, field: str) -> None:
     """Makes sure that the domain may promise the disk. Call it in the transaction that writes the row: two at once wait for each other.
 
+    Who also takes of a quota does that first, so that all lock the two in one order.
+
     Raises:
         FieldError: at `field`.
     """

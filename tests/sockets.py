@@ -78,10 +78,11 @@ class Socket:
         return data
 
     async def closed(self, seconds: float = 5) -> int:
-        """Waits for the close, passing over what comes before; its code."""
+        """Waits for the close, passing over what comes before, and for what the application still writes then; its code."""
         async with asyncio.timeout(seconds):
             while (message := await self.receive(seconds))["type"] != "websocket.close":
                 pass
+        await self.leave()
         return message["code"]
 
     async def leave(self) -> None:

@@ -145,8 +145,8 @@ def note_shape(disk: Disk, found: Probe, file_bytes: int) -> None:
     with transaction.atomic():
         if disk.capacity_bytes != found.virtual_bytes:
             disk.capacity_bytes = found.virtual_bytes
-            space.take(disk, "file")
             quotas.take_disk(image.by, disk, "file")
+            space.take(disk, "file")
         Disk.objects.filter(pk=disk.pk).update(rev=F("rev") + 1, **fields)
         image.file_format, image.file_bytes = found.format, file_bytes
         image.save(update_fields=["file_format", "file_bytes"])

@@ -69,8 +69,8 @@ def add(new: Incoming, spooled: Path | None = None) -> tuple[Disk, Job]:
         **shape(new.file_format, new.to_format, new.virtual_bytes),
     )
     with transaction.atomic():
-        space.take(disk, "file")
         quotas.take_disk(new.user, disk, "file")
+        space.take(disk, "file")
         disk.save(force_insert=True)
         Image.objects.create(
             disk=disk,

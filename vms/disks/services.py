@@ -79,8 +79,8 @@ def attach_new(user: User, vm: VM, new: NewAttached) -> tuple[DiskAttachment, Jo
         quota=_quota_for(user, vm, new),
     )
     with transaction.atomic():
-        space.take(disk, "capacity_bytes")
         quotas.take_disk(user, disk, "capacity_bytes")
+        space.take(disk, "capacity_bytes")
         disk.save(force_insert=True)
         publish("disk", disk.pk, "added", disk.rev, {"status": disk.status})
         record("disk.created", f"Disk {disk.name} was created in {disk.domain}", obj=disk, user=user)

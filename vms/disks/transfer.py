@@ -94,8 +94,8 @@ def copy(user: User, source: Disk, new: NewCopy) -> tuple[Disk, Job]:
         )
         if made.format not in new.domain.traits.formats:
             raise FieldError("format", f"Disks in {new.domain.name} are {' or '.join(new.domain.traits.formats)}.")
-        space.take(made, "domain")
         quotas.take_disk(user, made, "name")
+        space.take(made, "domain")
         made.save(force_insert=True)
         publish("disk", made.pk, "added", made.rev, {"status": made.status})
         params = {"source": str(source.pk), "to": [str(new.domain.pk), str(made.host_id or "")]}
