@@ -16,7 +16,7 @@ HOSTS, GUESTS, PLACEMENTS, MOVES = 2_500, 45_000, 200, 1_000
 
 def cluster() -> World:
     """Uneven, with soft and hard groups, storage, networks and CPU models to judge."""
-    pick = random.Random(7)  # noqa: S311  the same cluster each time
+    pick = random.Random(7)  # noqa: S311  # nosec B311 # the same cluster each time
     has = {"storage": frozenset("ab"), "networks": frozenset("n"), "cpu_models": frozenset({"EPYC"})}
     hosts = tuple(HostView(id=f"h{n}", name=f"host{n:04}", memory_mib=65536, cpus=32, **has) for n in range(HOSTS))
     guests = tuple(

@@ -4,7 +4,7 @@ import base64
 import binascii
 import re
 from datetime import UTC, datetime, timedelta
-from xml.sax.saxutils import quoteattr
+from xml.sax.saxutils import quoteattr  # nosec B406 # it writes, and parses nothing
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
