@@ -13,6 +13,10 @@ from audit import guards
 from tests.waiting import until
 
 
+# Real passwords take a third of a second each to hash, and nearly every test makes a user; what is tested of hashing asks for its own.
+settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher", *settings.PASSWORD_HASHERS]
+
+
 def _answers(url: str) -> bool:
     try:
         with redis.Redis.from_url(url) as client:
