@@ -261,6 +261,19 @@ def host_lost(host: Host) -> None:
         )
 
 
+def host_off(host: Host, reason: str) -> list[VM]:
+    """The host is known to be off, so nothing runs there: its VMs are down. One whose memory is saved on its disk stays suspended.
+
+    Returns:
+        the VMs that ran there, or may have.
+    """
+    with transaction.atomic():
+        at_rest = (VmStatus.DOWN, VmStatus.IMAGE_LOCKED, VmStatus.SUSPENDED)
+        ended = [vm for vm in _locked(host=host) if vm.status not in at_rest and _set(vm, VmStatus.DOWN, reason, timezone.now())]
+        _write(ended)
+    return ended
+
+
 def host_removed(host: Host) -> None:
     """The host leaves: adopted VMs go with it (their domains stay there), ours lose their place."""
     for vm in VM.objects.filter(host=host):
