@@ -60,6 +60,9 @@ class VmOut(Schema):
     tags: list[str]
     guest_hostname: str
     guest_addresses: list[str]
+    highly_available: bool
+    priority: int
+    restart_by_lease: bool
     next_run: dict[str, Any]
     started_at: datetime | None
     created_at: datetime
@@ -161,6 +164,9 @@ class VmPatch(Input):
     vcpus: int | None = None
     tags: list[str] | None = None
     delete_protected: bool | None = None
+    highly_available: bool | None = Field(None, description="runs again by itself after its host failed, or it crashed")
+    priority: int | None = Field(None, description="10 low, 50 medium, 90 high")
+    restart_by_lease: bool | None = Field(None, description="also when its host could not be fenced, once its disks' locks are free")
 
 
 class ActionIn(Input):

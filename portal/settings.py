@@ -126,6 +126,8 @@ CELERY_BEAT_SCHEDULE = {
     "metrics-rollup": {"task": "metrics.rollup", "schedule": timedelta(minutes=5)},
     "vm-expiry": {"task": "vms.expiry", "schedule": timedelta(minutes=1)},
     "pools": {"task": "vms.pools", "schedule": timedelta(seconds=15), "options": {"expires": 15}},
+    "high-availability": {"task": "vms.ha", "schedule": timedelta(seconds=3), "options": {"expires": 3}},
+    "ha-reserve": {"task": "vms.reserve", "schedule": timedelta(minutes=1), "options": {"expires": 60}},
     "guest-thaw": {"task": "vms.thaw", "schedule": timedelta(seconds=5), "options": {"expires": 5}},
     "sessions": {"task": "accounts.sessions", "schedule": timedelta(minutes=5)},
     "notify": {"task": "events.notify", "schedule": timedelta(seconds=5), "options": {"expires": 5}},
@@ -197,6 +199,8 @@ USE_I18N = False
 
 # Seconds. How often the watcher asks each host for statistics, and how long things may be silent.
 WATCHER_STATS_SECONDS = env.float("VIREO_STATS_SECONDS", default=2.0)
+# Longer than a storage server keeps the locks of a client that is gone (NFS: 90 s): only then does a free lock mean a dead VM.
+HA_LEASE_SECONDS = env.float("VIREO_HA_LEASE_SECONDS", default=120.0)
 WATCHER_LEASE_SECONDS = env.float("VIREO_LEASE_SECONDS", default=6.0)
 WATCHER_SWEEP_SECONDS = env.float("VIREO_SWEEP_SECONDS", default=30.0)
 JOB_HEARTBEAT_SECONDS = env.float("VIREO_JOB_HEARTBEAT_SECONDS", default=2.0)

@@ -256,6 +256,8 @@ KINDS: dict[str, Kind] = {
 
 
 MAKING = tuple(key for key, kind in KINDS.items() if kind.makes)
+# Their servers keep the locks of an open file, and refuse the writes of a client whose locks they took away.
+LOCKING = ("shared_dir", "nfs")
 KEEPING_FILES = tuple(key for key, kind in KINDS.items() if kind.files)
 
 

@@ -94,10 +94,11 @@ def _host_can(action: str, vm: VM) -> Verdict:
         return YES  # it is defined nowhere yet: the scheduler will choose
     usable = {HostStatus.UP, HostStatus.NON_OPERATIONAL, HostStatus.PREPARING_FOR_MAINTENANCE}
     if action in _STARTS:
-        usable.add(HostStatus.MAINTENANCE)  # it answers, so the scheduler may take the VM elsewhere; when it cannot, it says why
+        # At rest, or known to be off: the scheduler may take the VM elsewhere; when it cannot, it says why.
+        usable |= {HostStatus.MAINTENANCE, HostStatus.DOWN}
     if host.status not in usable:
         return no(f"Its host {host.name} is {host.get_status_display().lower()}.")
-    feature = _FEATURES.get(action)
+    feature = _FEATURES.get(action) if host.status != HostStatus.DOWN else None
     if feature and feature not in host.capabilities.get("features", ()):
         return no(f"The driver of {host.name} ({host.driver or 'unknown'}) cannot do this.")
     return YES

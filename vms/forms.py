@@ -8,6 +8,7 @@ from django import forms
 from django.utils.html import format_html
 
 from accounts.models import User
+from accounts.permissions import allowed
 from accounts.quotas.models import Quota
 from hosts.models import Cluster
 from networks.models import Network
@@ -16,7 +17,7 @@ from storage.kinds import MAKING
 from storage.models import Disk, DiskContent, DiskStatus, StorageDomain, StorageStatus
 from vms.costs import attributes_of
 from vms.guest.settings import SetUpBy
-from vms.models import VM, Firmware, Template
+from vms.models import VM, Firmware, Priority, Template
 from vms.template_services import latest
 
 
@@ -122,6 +123,19 @@ class EditVmForm(forms.Form):
     vcpus = forms.IntegerField(label="Virtual CPUs", min_value=1, max_value=512)
     firmware = forms.ChoiceField(choices=Firmware.choices)
     delete_protected = forms.BooleanField(required=False, label="Protect against removal")
+    highly_available = forms.BooleanField(
+        required=False,
+        label="Highly available",
+        help_text="It runs again by itself: elsewhere once its host is known to be off, and in place after a crash.",
+    )
+    priority = forms.TypedChoiceField(
+        choices=Priority.choices, coerce=int, help_text="Who is started first, and moved last, when there is not room or time for all."
+    )
+    restart_by_lease = forms.BooleanField(
+        required=False,
+        label="Its disks' locks may decide",
+        help_text="It also runs elsewhere when its host is silent and could not be fenced, but only once its disks are open nowhere.",
+    )
 
     quota = forms.ModelChoiceField(Quota.objects.none(), required=False, empty_label="none", label="Counts against quota")
 
@@ -133,9 +147,15 @@ class EditVmForm(forms.Form):
             "description": vm.description,
             "tags": ", ".join(vm.tags),
             "delete_protected": vm.delete_protected,
+            "highly_available": vm.highly_available,
+            "priority": vm.priority,
+            "restart_by_lease": vm.restart_by_lease,
             "quota": vm.quota_id,
         } | asked
         form = cls(data, initial=initial)
+        if not allowed(user, "vm.migrate", vm):
+            for name in ("highly_available", "priority", "restart_by_lease"):
+                del form.fields[name]
         quotas = Quota.objects.usable_by(user).filter(data_center=vm.cluster.data_center_id)
         form.fields["quota"].queryset = quotas  # type: ignore[attr-defined]
         if not quotas.exists() or (vm.quota_id is not None and not quotas.filter(pk=vm.quota_id).exists()):

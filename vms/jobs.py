@@ -5,6 +5,8 @@ from vms.disks import jobs as jobs_disks
 from vms.disks import resize, transfer_jobs
 from vms.guest import jobs as guest_jobs
 from vms.guest import steps as guest_steps
+from vms.ha import jobs as ha_jobs
+from vms.ha import leftovers
 from vms.migration import jobs as migration
 from vms.ova import jobs as ova_jobs
 from vms.snapshots import copies as jobs_copies
@@ -13,12 +15,14 @@ from vms.snapshots import jobs as jobs_snapshots
 __all__ = [
     "guest_jobs",
     "guest_steps",
+    "ha_jobs",
     "jobs_change",
     "jobs_copies",
     "jobs_create",
     "jobs_disks",
     "jobs_run",
     "jobs_snapshots",
+    "leftovers",
     "migration",
     "ova_jobs",
     "resize",

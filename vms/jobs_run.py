@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 
+from hosts.models import HostStatus
 from hypervisor import domains
 from hypervisor.domain_state import DomainState
 from hypervisor.errors import AlreadyExists, InvalidState, NotFound
@@ -42,8 +43,13 @@ def _prepare(ctx: Context, vm: VM) -> None:
 
 
 def _settle_on_host(ctx: Context, vm: VM) -> None:
-    """Where it is defined, if that can take it. Otherwise its definition moves: first the old host gives it up, so that it is never at two."""
+    """Where it is defined, if that can take it. Otherwise its definition moves: first the old host gives it up, so that it is never at two; one that is
+    down, fenced or confirmed off, is tidied when it comes back."""
     home = vm.host
+    if home is not None and home.status == HostStatus.DOWN:  # nothing runs there, and nobody answers
+        observe.placed(vm, placement.choose(vm, ctx.job))
+        ctx.log(f"{home} is down, so it moves to {vm.host}.")
+        return
     if home is not None and is_alive(vm):
         return  # from an earlier try
     host = placement.choose(vm, ctx.job)

@@ -82,6 +82,14 @@ class VmOrigin(models.TextChoices):
     ADOPTED = "adopted"
 
 
+class Priority(models.IntegerChoices):
+    """Who is placed and started first when there is not room or time for all, and moved last."""
+
+    LOW = 10
+    MEDIUM = 50
+    HIGH = 90
+
+
 class VM(Entity, Hardware):
     """A persistent libvirt domain with this row's id as its UUID. `status`, `host` and guest facts are observed."""
 
@@ -115,6 +123,12 @@ class VM(Entity, Hardware):
     guest_addresses = models.JSONField(default=list, blank=True)
     # hypervisor.domain_xml.Difference as dicts: what virsh changed against what was asked for.
     drift = models.JSONField(default=list, blank=True)
+    # What becomes of it when its host or QEMU dies: see vms.ha.
+    highly_available = models.BooleanField(default=False, help_text="runs again by itself after its host failed, or it crashed")
+    priority = models.PositiveSmallIntegerField(choices=Priority, default=Priority.MEDIUM)
+    restart_by_lease = models.BooleanField(
+        default=False, help_text="also when its host could not be fenced, once the locks of its disks are free"
+    )
     # A machine that is lent for a time: see vms.expiry.
     expires_at = models.DateTimeField(null=True, blank=True)
     # A machine of a pool, and who has it; `to_reset`: it is cleared away, and nobody can take it.
@@ -138,6 +152,7 @@ class VM(Entity, Hardware):
             models.UniqueConstraint(Lower("name"), "cluster", name="vm_name_unique"),
             models.CheckConstraint(condition=models.Q(memory_mib__gte=1), name="vm_memory_positive"),
             models.CheckConstraint(condition=models.Q(vcpus__gte=1), name="vm_vcpus_positive"),
+            models.CheckConstraint(condition=models.Q(priority__lte=100), name="vm_priority_percent"),
         ]
 
 
@@ -197,6 +212,7 @@ class ConsoleTicket(models.Model):
 
 
 from vms.guest.models import FirstBootSettings, GuestPassword, GuestReport  # noqa: E402, F401  models of this app in modules of their own
+from vms.ha.models import Restart  # noqa: E402, F401
 from vms.placement.models import AffinityGroup, PlacementDecision  # noqa: E402, F401
 from vms.pools.models import Pool  # noqa: E402, F401
 from vms.snapshots.models import Layer, Position, Snapshot, SnapshotDisk  # noqa: E402, F401

@@ -26,6 +26,7 @@ from portal.live import publish
 from portal.names import plain
 from vms import drift, states
 from vms.adopt import adopt
+from vms.ha import restarts
 from vms.models import VM, VmOrigin, VmStatus
 
 # Without a guest agent nobody tells when the guest has booted: after this long it is taken for up.
@@ -47,6 +48,7 @@ _FACTS = (
 _RUNS = frozenset({VmStatus.UP, VmStatus.POWERING_UP, VmStatus.REBOOT_IN_PROGRESS, VmStatus.PAUSED, VmStatus.POWERING_DOWN})
 # What a job did to a domain may be missing from a list that was read before; so long a removed VM's domain is not taken for a new one.
 SETTLED_SECONDS = 30
+_MAY_RUN = _RUNS | {VmStatus.UNKNOWN, VmStatus.NOT_RESPONDING, VmStatus.MIGRATING_FROM}
 _BOOTING = frozenset({VmStatus.POWERING_UP, VmStatus.REBOOT_IN_PROGRESS})
 # Events after which the host's own list must be read again.
 _SYNC_KINDS = frozenset({"defined", "undefined"})
@@ -113,6 +115,8 @@ def _set(vm: VM, status: VmStatus, reason: str, at: datetime) -> bool:
     """Changes the row in memory. False when it says so already."""
     if vm.status == status and vm.status_reason == reason:
         return False
+    if status == VmStatus.DOWN and reason in states.UNASKED_ENDS and vm.status in _MAY_RUN:
+        vm.ended_unasked = True  # type: ignore[attr-defined]  # until it is written
     if vm.status != status:
         vm.status_since = at
     if status in _RUNS and (vm.started_at is None or vm.status in (VmStatus.DOWN, VmStatus.IMAGE_LOCKED, VmStatus.SUSPENDED)):
@@ -133,6 +137,7 @@ def _write(vms: Iterable[VM]) -> None:
     VM.objects.bulk_update(rows, list(_FACTS), batch_size=200)
     for vm in rows:
         publish("vm", vm.pk, "changed", vm.rev, {"status": vm.status, "reason": vm.status_reason, "host_id": str(vm.host_id or "")})
+    restarts.due([vm for vm in rows if getattr(vm, "ended_unasked", False)])
 
 
 def record_seen(host: Host, record: DomainRecord, *, started: bool = False) -> None:
@@ -249,9 +254,9 @@ def _mark_missing(host: Host, present: set[str], listed_at: datetime) -> None:
 
 
 def host_lost(host: Host) -> None:
-    """Nobody can say what runs there now. VMs that were down stay down: nothing but Vireo or the host itself starts them."""
+    """Nobody can say what runs there now. VMs that were down or suspended stay so: nothing but Vireo or the host itself starts them."""
     with transaction.atomic():
-        known = set(VmStatus) - {VmStatus.DOWN, VmStatus.UNKNOWN, VmStatus.IMAGE_LOCKED}
+        known = set(VmStatus) - {VmStatus.DOWN, VmStatus.UNKNOWN, VmStatus.IMAGE_LOCKED, VmStatus.SUSPENDED}
         _write(
             [
                 vm

@@ -31,7 +31,7 @@ from vms.disks import pages as disk_pages
 from vms.forms import EditVmForm, NewVmForm, RemoveVmForm, RunOnceForm, TemplateForm, usable
 from vms.guest import pages as guest_pages
 from vms.guest.forms import FirstBootForm
-from vms.models import VM, Position, Snapshot
+from vms.models import VM, Position, Restart, Snapshot
 from vms.ova import services as ova
 from vms.spec import attachments_of, nics_of
 
@@ -180,6 +180,11 @@ def find(request: HttpRequest, pk: UUID) -> VM:
     return vm
 
 
+def restart_of(vm: VM) -> Restart | None:
+    """What it waits for, when it is to run again by itself."""
+    return Restart.objects.filter(vm=vm).first() if vm.highly_available else None
+
+
 @require_GET
 def menu(request: HttpRequest, pk: UUID) -> HttpResponse:
     """Everything that the VM can do now: a row's menu, and without JavaScript a page."""
@@ -209,6 +214,7 @@ def vm_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
         "last_failure": last_failure(vm),
         "next_run": waiting_changes(vm),
         "ends": expiry.banner(vm, "vm.edit" in permissions),
+        "restart": restart_of(vm),
         "preview": preview_of(vm),
         "may_set_expiry": tab == "settings" and allowed(request.user, "cluster.edit", vm.cluster),
     }

@@ -32,9 +32,10 @@ from vms.build import domain_name_for, draft_disks, draft_nic, new_display_secre
 from vms.drift import ACCEPTABLE
 from vms.guest import first_boot
 from vms.guest.settings import FirstBoot
+from vms.ha import lease
 from vms.lending import expiry_of_new
 from vms.migration import services as migration
-from vms.models import VM, Firmware, Template, VmStatus
+from vms.models import VM, Firmware, Priority, Template, VmStatus
 
 MEMORY_MIB = range(16, 16 * 2**20)
 VCPUS = range(1, 513)
@@ -58,7 +59,8 @@ _WORDS = {
 _RUNS = frozenset({"start", "start_paused", "run_once"})
 # Fields that a running domain cannot take: they wait for the next run.
 _NEXT_RUN_FIELDS = ("memory_mib", "vcpus", "firmware")
-_PLAIN_FIELDS = ("name", "description", "tags", "delete_protected")
+_HA_FIELDS = ("highly_available", "priority", "restart_by_lease")
+_PLAIN_FIELDS = ("name", "description", "tags", "delete_protected", *_HA_FIELDS)
 _SHOWN_FIELDS = frozenset({"name", "description", "tags"})  # those of them that stand in the domain's definition
 
 
@@ -307,7 +309,8 @@ def edit(user: User, vm: VM, changes: dict[str, Any]) -> tuple[VM, Job | None]:
     """Changes fields; while the VM runs, those that need a restart wait as "next run".
 
     Args:
-        changes: of name, description, tags, delete_protected, memory_mib, vcpus, firmware, quota.
+        changes: of name, description, tags, delete_protected, highly_available, priority, restart_by_lease (these three for who may move VMs),
+            memory_mib, vcpus, firmware, quota.
 
     Returns:
         The VM, and the job that redefines its domain when something changed that the domain shows.
@@ -317,6 +320,8 @@ def edit(user: User, vm: VM, changes: dict[str, Any]) -> tuple[VM, Job | None]:
     if unknown:
         raise FieldError(sorted(unknown)[0], "This cannot be changed.")
     plain = _clean_plain(vm, {key: value for key, value in changes.items() if key in _PLAIN_FIELDS})
+    if plain.keys() & set(_HA_FIELDS):
+        require(user, "vm.migrate", vm)  # it claims room on other hosts, and a rank among others' VMs
     hardware = {key: value for key, value in changes.items() if key in _NEXT_RUN_FIELDS}
     _check_hardware(*(hardware.get(field, getattr(vm, field)) for field in _NEXT_RUN_FIELDS))
     with transaction.atomic():
@@ -355,6 +360,10 @@ def _clean_plain(vm: VM, changes: dict[str, Any]) -> dict[str, Any]:
         clean["description"] = valid_text(clean["description"])
     if "tags" in clean:
         clean["tags"] = _valid_tags(clean["tags"])
+    if "priority" in clean and clean["priority"] not in Priority.values:
+        raise FieldError("priority", f"There is no such priority; there are {', '.join(map(str, Priority.values))}.")
+    if clean.get("restart_by_lease") and (reason := lease.why_not(vm)):
+        raise FieldError("restart_by_lease", reason)
     return {key: value for key, value in clean.items() if getattr(vm, key) != value}
 
 

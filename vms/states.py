@@ -17,7 +17,14 @@ PAUSE_REASONS = {
     "postcopy failed": "a post-copy migration failed",
     "api error": "an operation of libvirt failed",
 }
-STOP_REASONS = {"crashed": "QEMU crashed", "failed": "it could not start", "daemon": "the host's libvirtd found it gone"}
+STOP_REASONS = {"crashed": "QEMU crashed", "failed": "QEMU ended with an error", "daemon": "the host's libvirtd found it gone"}
+GUEST_CRASHED = "the guest crashed"
+# A domain that ran when its host was last seen, and was never stopped since that host knows of it: the host was restarted.
+HOST_RESTARTED = "it was off when its host was seen again"
+# Ends that nobody asked for.
+UNASKED_ENDS = frozenset({*STOP_REASONS.values(), GUEST_CRASHED, HOST_RESTARTED})
+
+_COUNTED_AS_RUNNING = frozenset({VmStatus.UP, VmStatus.REBOOT_IN_PROGRESS, VmStatus.PAUSED, VmStatus.NOT_RESPONDING, VmStatus.UNKNOWN})
 
 _EVENT_STATUS = {
     "suspended": VmStatus.PAUSED,
@@ -48,10 +55,12 @@ def of_record(record: DomainRecord, before: str) -> tuple[VmStatus, str]:
         case DomainState.PMSUSPENDED:
             return VmStatus.SUSPENDED, "the guest sleeps"
         case DomainState.CRASHED:
-            return VmStatus.DOWN, "the guest crashed"
+            return VmStatus.DOWN, GUEST_CRASHED
         case DomainState.SHUTOFF:
             if record.has_managed_save:
                 return VmStatus.SUSPENDED, "its memory is saved on the host"
+            if not record.reason and before in _COUNTED_AS_RUNNING:
+                return VmStatus.DOWN, HOST_RESTARTED
             return VmStatus.DOWN, STOP_REASONS.get(record.reason, "")
         case _:
             return VmStatus.UNKNOWN, "libvirt does not know its state"
@@ -72,7 +81,7 @@ def of_event(kind: str, detail: str) -> tuple[VmStatus, str] | None:
             return VmStatus.SUSPENDED, "its memory is saved on the host"
         return VmStatus.DOWN, STOP_REASONS.get(detail, "")
     if kind == "crashed":
-        return VmStatus.DOWN, "the guest crashed"
+        return VmStatus.DOWN, GUEST_CRASHED
     if kind not in _EVENT_STATUS:
         return None
     reason = PAUSE_REASONS.get({"paused": "user", "ioerror": "ioerror"}.get(detail, detail), detail) if kind == "suspended" else ""

@@ -5,9 +5,10 @@ from celery import shared_task
 from vms import expiry
 from vms.consoles.thumbnails import refresh
 from vms.guest import services as guest
+from vms.ha import reserve, restarts
 from vms.pools import sweep as pools
 
-__all__ = ["keep_pools", "refresh", "sweep_expired", "thaw"]
+__all__ = ["keep_pools", "refresh", "run_again", "sweep_expired", "thaw", "watch_reserve"]
 
 
 @shared_task(name="vms.expiry")
@@ -18,6 +19,16 @@ def sweep_expired() -> None:
 @shared_task(name="vms.pools")
 def keep_pools() -> None:
     pools.sweep()
+
+
+@shared_task(name="vms.ha")
+def run_again() -> None:
+    restarts.sweep()
+
+
+@shared_task(name="vms.reserve")
+def watch_reserve() -> None:
+    reserve.watch()
 
 
 @shared_task(name="vms.thaw")

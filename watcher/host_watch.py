@@ -30,6 +30,7 @@ from storage.models import StorageDomain
 from vms import observe as vms_observe
 from vms import space
 from vms.guest import observe as guest_observe
+from vms.ha import leftovers
 from watcher.agents import AgentRounds
 from watcher.inbox import AWAY, Inbox, Interrupted
 from watcher.items import AgentSaid, Answered, GuestReported, Item, Listed, StorageSeen, Sweep
@@ -194,6 +195,7 @@ class HostWatch:
             newer = set(self._newer)
         try:
             vms_observe.sync_host(self.host, records, began, newer)
+            leftovers.tidy(self.host, records)
         except AWAY:
             raise  # these records come again, and what is heard until then is still newer
         except BaseException:

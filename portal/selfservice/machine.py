@@ -45,6 +45,7 @@ def machine(request: HttpRequest, pk: UUID) -> HttpResponse:
         "may_edit": "vm.edit" in permissions,
         "preview": pages.preview_of(vm),
         "ends": expiry.banner(vm, "vm.edit" in permissions),
+        "restart": pages.restart_of(vm),
         "may_share": "grant.manage" in permissions,
         "ssh_command": first_boot.ssh_command(vm) if "vm.edit" in permissions else "",
     }

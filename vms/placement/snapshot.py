@@ -51,13 +51,16 @@ def _guests(cluster: Cluster) -> Iterable[Guest]:
         .order_by("at")
         .values_list("vm_id", "host_id")
     )
-    rows = VM.objects.filter(cluster=cluster).values_list("pk", "name", "host_id", "status", "memory_mib", "vcpus")
-    for pk, name, host_id, status, memory_mib, vcpus in rows.iterator():
+    rows = VM.objects.filter(cluster=cluster).values_list(
+        "pk", "name", "host_id", "status", "memory_mib", "vcpus", "highly_available", "priority"
+    )
+    for pk, name, host_id, status, memory_mib, vcpus, available, priority in rows.iterator():
+        size = {"memory_mib": memory_mib, "vcpus": vcpus, "highly_available": available, "priority": priority}
         here, promised = host_id if status != VmStatus.DOWN else None, reserved.get(pk)
         if where := promised or here:
-            yield Guest(id=str(pk), name=name, host=str(where), memory_mib=memory_mib, vcpus=vcpus)
+            yield Guest(id=str(pk), name=name, host=str(where), **size)
         if promised and here and promised != here:  # on its way, it takes memory at both ends
-            yield Guest(id=f"{pk}:leaving", name=name, host=str(here), memory_mib=memory_mib, vcpus=vcpus, migratable=False)
+            yield Guest(id=f"{pk}:leaving", name=name, host=str(here), migratable=False, **size)
 
 
 def _affinities(cluster: Cluster) -> Iterable[Affinity]:
@@ -83,6 +86,8 @@ def guest_of(vm: VM, copied: Iterable[Disk] = (), wished: Host | None = None) ->
         name=vm.name,
         memory_mib=vm.memory_mib,
         vcpus=vm.vcpus,
+        highly_available=vm.highly_available,
+        priority=vm.priority,
         only=only,
         only_why=why,
         needs_storage={str(disk.domain.pk): disk.domain.name for disk in disks if disk.domain is not None},

@@ -62,7 +62,7 @@ EVENTS = [
     (VmStatus.UP, "pmsuspended", "memory", VmStatus.SUSPENDED, ""),
     (VmStatus.UP, "stopped", "destroyed", VmStatus.DOWN, ""),
     (VmStatus.UP, "stopped", "crashed", VmStatus.DOWN, "QEMU crashed"),
-    (VmStatus.POWERING_UP, "stopped", "failed", VmStatus.DOWN, "it could not start"),
+    (VmStatus.POWERING_UP, "stopped", "failed", VmStatus.DOWN, "QEMU ended with an error"),
     (VmStatus.UP, "stopped", "saved", VmStatus.SUSPENDED, "its memory is saved on the host"),
     (VmStatus.UP, "crashed", "panicked", VmStatus.DOWN, "the guest crashed"),
     (VmStatus.POWERING_UP, "agent", "connected", VmStatus.UP, ""),
