@@ -24,6 +24,9 @@ OWN = {"etc": "/etc/libvirt", "lib": "/var/lib/libvirt", "log": "/var/log/libvir
 # What libvirtd found out about QEMU, in 8 s on 2 busy cores: the hosts of a lab are one machine and need not each ask again.
 CACHE_POINT = "/var/cache/libvirt"
 SHARED_POINT, LOCAL_POINT = "/var/lib/vireo/shared", "/var/lib/vireo/local"
+# Where virtlockd keeps the leases of disks: a directory that all hosts of the lab have. QEMU's own locks on an image end at
+# bindfs, which carries the lab's shared directory.
+LEASES_POINT = "/var/lib/vireo/leases"
 
 LIBVIRTD_CONF = """listen_tls = 1
 listen_tcp = 0
@@ -48,6 +51,10 @@ namespaces = [ ]
 vnc_listen = "{address}"
 migration_address = "{address}"
 default_tls_x509_cert_dir = "/etc/pki/qemu"
+lock_manager = "lockd"
+"""
+QEMU_LOCKD_CONF = f"""auto_disk_leases = 1
+file_lockspace_dir = "{LEASES_POINT}"
 """
 
 
@@ -94,6 +101,10 @@ class Node:
     @property
     def _cache(self) -> Path:
         return self.root.parent / "cache"
+
+    @property
+    def _leases(self) -> Path:
+        return self.root.parent / "leases"
 
     def libvirtd_pid(self) -> int:
         """0 when none runs."""
@@ -146,11 +157,13 @@ class Node:
         for name in (*OWN, "local"):
             (self.root / name).mkdir(parents=True, exist_ok=True)
         self._cache.mkdir(exist_ok=True)
-        for point in (*OWN.values(), CACHE_POINT, SHARED_POINT, LOCAL_POINT):
+        self._leases.mkdir(exist_ok=True)
+        for point in (*OWN.values(), CACHE_POINT, SHARED_POINT, LOCAL_POINT, LEASES_POINT):
             Path(point).mkdir(parents=True, exist_ok=True)
         values = {"address": self.address, "port": TLS_PORT, "uuid": self.hardware_uuid}
         (self.root / "etc/libvirtd.conf").write_text(LIBVIRTD_CONF.format(**values))
         (self.root / "etc/qemu.conf").write_text(QEMU_CONF.format(**values))
+        (self.root / "etc/qemu-lockd.conf").write_text(QEMU_LOCKD_CONF)
         (self.root / "etc/virtlogd.conf").touch()
         (self.root / "etc/virtlockd.conf").touch()
         for name, line in ACCOUNTS.items():
@@ -212,6 +225,7 @@ class Node:
         binds = [f"mount --bind '{self.root / name}' '{point}'" for name, point in OWN.items()]
         binds += [f"mount --bind '{self.root / name}' '/etc/{name}'" for name in ACCOUNTS]
         binds += [f"mount --bind '{self._cache}' '{CACHE_POINT}'"]
+        binds += [f"mount --bind '{self._leases}' '{LEASES_POINT}'"]
         binds += [f"mount --bind '{self.root / 'local'}' '{LOCAL_POINT}'", _shared_mount(self.shared)]
         script = "\n".join(
             [

@@ -36,6 +36,7 @@ def vm(registered):
     )
     made, job = services.create(registered.admin, new)
     assert registered.run(job).status == JobStatus.SUCCEEDED, job.error
+    made.refresh_from_db()
     services.edit(registered.admin, made, {"highly_available": True, "restart_by_lease": True})
     return VM.objects.get(pk=made.pk)
 
