@@ -50,15 +50,18 @@ def to_xml(vm_id: str, path: str, virt_type: str = "qemu") -> str:
 
 
 @contextmanager
-def workbench(link: HostLink, vm_id: str, path: str, virt_type: str = "qemu") -> Iterator[str]:
+def workbench(link: HostLink, vm_id: str, path: str, virt_type: str = "qemu", runs: bool = False) -> Iterator[str]:
     """The id of a helper domain with this file open for writing; it is gone at the end of the block.
 
     Never for a file that a running domain has open: QEMU's own locks refuse that, too.
+
+    Args:
+        runs: not paused: only then does libvirt's lock manager take the leases of its disk.
     """
     end(link, vm_id)
     session = link.open_apart()
     try:
-        flags = libvirt.VIR_DOMAIN_START_PAUSED | libvirt.VIR_DOMAIN_START_AUTODESTROY
+        flags = libvirt.VIR_DOMAIN_START_AUTODESTROY | (0 if runs else libvirt.VIR_DOMAIN_START_PAUSED)
         xml = to_xml(vm_id, path, virt_type)
         session.run(
             lambda connection: connection.createXML(xml, flags).UUIDString(), domains.START_SECONDS, "opening the disk on a workbench"

@@ -35,6 +35,7 @@ DOMAIN_ACTIONS: dict[str, Action] = {
         Action(
             "take-in", "Volumes that are no disks", "database-import", "storage_domain.edit", frozenset({StorageStatus.ACTIVE}), "disks"
         ),
+        Action("locks", "Try locks", "lock", "storage_domain.edit", frozenset({StorageStatus.ACTIVE}), "disks"),
         Action("edit", "Edit", "pencil", "storage_domain.edit", group="change"),
         Action("reconnect", "Change connection", "link", "storage_domain.edit", frozenset({StorageStatus.UNATTACHED}), "change"),
         Action(
@@ -76,6 +77,8 @@ def check_domain(action: str, domain: StorageDomain, *, busy: Job | None = None,
         return no(f"{domain.name} is busy: «{busy.title}» runs.")
     if known.states and domain.status not in known.states:
         return no(f"{domain.name} is {domain.get_status_display().lower()}.")
+    if action == "locks" and not domain.has_locks:
+        return no(f"{domain.name} is no shared file system: there are no locks that hosts could see of each other.")
     if action in ("upload", "create-disk") and (reason := _kind_refuses(action, domain)):
         return no(reason)
     if action == "remove" and disks:

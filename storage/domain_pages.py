@@ -62,6 +62,7 @@ _VERBS = {
     "attach": domains.attach_domain,
     "detach": domains.detach_domain,
     "scan": domains.scan_domain,
+    "locks": domains.try_locks,
     "remove": domains.remove_domain,
 }
 

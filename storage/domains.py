@@ -141,6 +141,11 @@ def scan_domain(user: User, domain: StorageDomain) -> Job:
     return _act("scan", "storage.scan", "Look for disks in", user, domain)
 
 
+def try_locks(user: User, domain: StorageDomain) -> Job:
+    """Finds out whether what one host has open is refused to the others (storage.locks)."""
+    return _act("locks", "storage.locks", "Try the locks of", user, domain)
+
+
 def remove_domain(user: User, domain: StorageDomain) -> Job:
     """Removes the domain from every host and from Vireo; what lies there stays. Raises NotPossible while Vireo has disks in it."""
     return _act("remove", "storage.remove", "Remove", user, domain, permission="storage_domain.delete")

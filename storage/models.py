@@ -8,7 +8,7 @@ from django.db.models.functions import Lower
 from accounts.managers import VisibleManager, VisibleQuerySet
 from hosts.models import DataCenter, Host
 from portal.base import Entity
-from storage.kinds import KINDS, Kind
+from storage.kinds import KINDS, LOCKING, Kind
 
 
 class StorageKind(models.TextChoices):
@@ -63,6 +63,7 @@ class StorageDomain(Entity):
         max_digits=6, decimal_places=2, default=0, help_text="most that disks may promise, as a multiple of the capacity; 0: no limit"
     )
     space_level = models.CharField(max_length=16, choices=SpaceLevel, default=SpaceLevel.OK)
+    locks_hold = models.BooleanField(null=True, editable=False, help_text="what one host has open is refused to others; null: never tried")
     objects = VisibleManager()
 
     class Meta:
@@ -85,6 +86,11 @@ class StorageDomain(Entity):
     @property
     def is_shared(self) -> bool:
         return self.traits.shared
+
+    @property
+    def has_locks(self) -> bool:
+        """Whether its kind has locks that one host could see of another."""
+        return self.kind in LOCKING
 
     @property
     def place(self) -> str:

@@ -89,6 +89,11 @@ def set_status(domain: StorageDomain, status: StorageStatus, reason: str = "") -
     _write(StorageDomain.objects.get(pk=domain.pk), {"status": status, "status_reason": reason})
 
 
+def locks_tried(domain: StorageDomain, hold: bool) -> None:
+    """Whether a file that one host had open was refused to the others."""
+    _write(StorageDomain.objects.get(pk=domain.pk), {"locks_hold": hold})
+
+
 def removed(domain: StorageDomain, user: Any, job: Any) -> None:
     """Every host has let go of the domain: the row goes."""
     record("storage_domain.removed", f"Storage domain {domain.name} was removed", obj=domain, user=user, job=job)

@@ -1,6 +1,5 @@
 """The job that makes a file of a disk, in the format that was asked for."""
 
-
 from hypervisor import storage as pools
 from hypervisor import streams
 from hypervisor.spec import VolumeSpec

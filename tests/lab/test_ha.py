@@ -9,10 +9,12 @@ import pytest
 from hosts import observe as hosts_observe
 from hosts.connect import forget, link_of
 from hosts.models import Host, HostStatus
-from hypervisor import domains
 from hypervisor.domain_state import DomainState
+from hypervisor.domains import list_domains
+from hypervisor.domains import state as state_of
 from jobs.models import Job, JobStatus
 from lab import namespaces
+from storage import domains
 from tests.lab.test_every_step import changed, twice
 from tests.waiting import until
 from vms import observe, services
@@ -35,6 +37,8 @@ def vm(registered):
         start=True,
     )
     made, job = services.create(registered.admin, new)
+    assert registered.run(job).status == JobStatus.SUCCEEDED, job.error
+    job = domains.try_locks(registered.admin, registered.shared)
     assert registered.run(job).status == JobStatus.SUCCEEDED, job.error
     made.refresh_from_db()
     services.edit(registered.admin, made, {"highly_available": True, "restart_by_lease": True})
@@ -90,13 +94,13 @@ def test_after_its_host_died_it_runs_elsewhere_once_and_the_host_returns_to_noth
     healthy_lab.heal_host(home.name)
     forget(home)
     assert hosts_observe.seen(home)
-    records = domains.list_domains(link_of(home))
+    records = list_domains(link_of(home))
     assert [record.uuid for record in records] == [str(vm.pk)]
     observe.sync_host(home, records)
     leftovers.tidy(home, records)
     (tidy,) = Job.objects.filter(kind="vm.tidy")
     assert registered.run(tidy).status == JobStatus.SUCCEEDED, tidy.error
-    assert domains.list_domains(link_of(home)) == []
+    assert list_domains(link_of(home)) == []
     vm.refresh_from_db()
     assert vm.host == other
     assert processes(healthy_lab, vm) == [other.name]
@@ -106,8 +110,8 @@ def test_a_crash_of_its_qemu_starts_it_again(registered, healthy_lab, vm):
     home = registered.hosts[1]
     ((_name, pid),) = qemus(healthy_lab, vm)
     os.kill(pid, signal.SIGKILL)
-    until(lambda: domains.state(link_of(home), str(vm.pk))[0] == DomainState.SHUTOFF, 20, "libvirtd to see that it is gone")
-    observe.sync_host(home, domains.list_domains(link_of(home)))
+    until(lambda: state_of(link_of(home), str(vm.pk))[0] == DomainState.SHUTOFF, 20, "libvirtd to see that it is gone")
+    observe.sync_host(home, list_domains(link_of(home)))
     assert Restart.objects.get(vm=vm).cause == "QEMU crashed"
     (job,) = run_due(registered)
     assert job.status == JobStatus.SUCCEEDED, job.error
@@ -126,7 +130,7 @@ def test_behind_a_cut_network_its_locks_keep_it_from_running_twice(registered, h
     vm.refresh_from_db()
     assert (vm.status, vm.host) == (VmStatus.UNKNOWN, home), "its row stays with its host"
     assert processes(healthy_lab, vm) == [home.name]
-    assert domains.list_domains(link_of(other)) == [], "and nothing is left where it was tried"
+    assert list_domains(link_of(other)) == [], "and nothing is left where it was tried"
     # Once its QEMU is gone, however, the locks are free.
     ((_name, pid),) = qemus(healthy_lab, vm)
     os.kill(pid, signal.SIGKILL)
@@ -151,8 +155,8 @@ def test_a_person_who_is_wrong_about_a_host_does_no_harm(registered, healthy_lab
     healthy_lab.heal_host(home.name)
     forget(home)
     hosts_observe.seen(home)
-    observe.sync_host(home, domains.list_domains(link_of(home)))
-    observe.sync_host(other, domains.list_domains(link_of(other)))
+    observe.sync_host(home, list_domains(link_of(home)))
+    observe.sync_host(other, list_domains(link_of(other)))
     vm.refresh_from_db()
     assert (vm.host, vm.status) == (home, VmStatus.UP)
     restarts.sweep()
@@ -170,3 +174,12 @@ def test_a_restart_that_is_done_twice_starts_it_once(registered, healthy_lab, vm
         (job,) = run_due(registered)
     assert job.status == JobStatus.SUCCEEDED, job.error
     assert processes(healthy_lab, vm) == [other.name]
+
+
+def test_locks_are_proven_by_trying_and_nothing_is_left_of_it(registered):
+    job = registered.run(domains.try_locks(registered.admin, registered.shared))
+    assert job.status == JobStatus.SUCCEEDED, job.error
+    registered.shared.refresh_from_db()
+    assert registered.shared.locks_hold is True
+    assert not list(registered.lab.shared.glob("vireo-locks-*"))
+    assert all(list_domains(link_of(host)) == [] for host in registered.hosts)

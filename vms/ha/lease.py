@@ -1,11 +1,11 @@
 """Whether a VM's disks have locks by which other hosts can tell that it runs."""
 
-from storage.kinds import LOCKING
+from storage import locks
 from vms.models import VM
 
 
 def why_not(vm: VM) -> str:
-    """Empty when all of its disks lie where QEMU's locks hold across hosts, and end with a host that is gone."""
+    """Why its disks' locks cannot decide. Empty when all of its disks lie where QEMU's locks hold across hosts, and end with a host that is gone."""
     attachments = vm.attachments.filter(device="disk", disk__isnull=False, read_only=False).select_related("disk__domain")
     disks = [attachment.disk for attachment in attachments if attachment.disk is not None]
     if not disks:
@@ -13,6 +13,8 @@ def why_not(vm: VM) -> str:
     for disk in disks:
         if disk.shareable:
             return f"{disk.name} may be open at several VMs at once: it has no lock."
-        if disk.domain is None or disk.host_id is not None or disk.domain.kind not in LOCKING:
+        if disk.domain is None or disk.host_id is not None:
             return f"{disk.name} does not lie in a shared file system, whose locks other hosts see."
+        if reason := locks.why_unknown(disk.domain):
+            return reason
     return ""

@@ -13,6 +13,7 @@ from hypervisor.domains import DomainRecord
 from hypervisor.events import DomainEvent
 from jobs import runner
 from jobs.models import Job, JobStatus
+from storage.models import StorageDomain
 from tests.build import make_cluster, make_disk, make_host, make_storage, make_user, make_vm
 from vms import observe, states
 from vms.ha import leftovers, reserve, restarts
@@ -154,7 +155,7 @@ def test_who_runs_by_whose_hand_ever_or_is_protected_no_more_waits_for_nothing(h
 
 
 def on_shared_storage(vm, **fields):
-    domain = make_storage(data_center=vm.cluster.data_center)
+    domain = make_storage(data_center=vm.cluster.data_center, locks_hold=True)
     DiskAttachment.objects.create(vm=vm, disk=make_disk(domain=domain, **fields), target="vda")
     return vm
 
@@ -195,7 +196,7 @@ def test_the_settings_are_for_who_may_move_vms(client, host):
     assert "runs again by itself" in client.get(f"/vms/{vm.pk}/?tab=settings").content.decode()
 
 
-@pytest.mark.parametrize("why", ["no disk", "block device", "local", "shareable"])
+@pytest.mark.parametrize("why", ["no disk", "block device", "local", "shareable", "never tried", "broken"])
 def test_only_disks_with_locks_may_decide(client, host, why):
     vm = make_vm(host=host)
     if why == "block device":
@@ -205,6 +206,9 @@ def test_only_disks_with_locks_may_decide(client, host, why):
         on_shared_storage(vm, host=host)
     elif why == "shareable":
         on_shared_storage(vm, shareable=True, format="raw")
+    elif why in ("never tried", "broken"):
+        on_shared_storage(vm)
+        StorageDomain.objects.update(locks_hold=None if why == "never tried" else False)
     client.force_login(make_user(role="SuperUser"))
     answer = client.patch(f"/api/v1/vms/{vm.pk}", {"restart_by_lease": True}, content_type="application/json")
     assert answer.status_code == 422
