@@ -1,4 +1,4 @@
-.PHONY: run test lint bench lab-up lab-down
+.PHONY: run test lint bench chaos lab-up lab-down
 
 run: ## install what is missing, then serve http://127.0.0.1:8000 in the foreground
 	@scripts/run.sh
@@ -18,3 +18,7 @@ lab-up: ## two real libvirt hosts in network namespaces
 
 lab-down: ## end the lab's hosts and their guests
 	@var/venv/bin/python manage.py lab down
+
+chaos: ## a quarter of an hour of faults on three real hosts; SEED=7 repeats one
+	@scripts/setup.sh --lab --test
+	@var/venv/bin/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES))
