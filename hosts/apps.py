@@ -12,6 +12,7 @@ class HostsConfig(AppConfig):
     name = "hosts"
 
     def ready(self) -> None:
-        from hosts import jobs  # noqa: F401  it registers its kinds
+        from hosts import jobs  # noqa: F401  they register their kinds
+        from hosts.power import jobs as power_jobs  # noqa: F401
 
         post_migrate.connect(_write_policies, sender=self)

@@ -40,6 +40,14 @@ class Cluster(Entity):
     policy = models.ForeignKey("hosts.SchedulingPolicy", null=True, blank=True, on_delete=models.PROTECT, related_name="clusters")
     migrations_per_host = models.PositiveSmallIntegerField(default=2, help_text="VMs that leave or enter one host at the same time")
     migrations_at_once = models.PositiveSmallIntegerField(default=8, help_text="VMs that move in the whole cluster at the same time")
+    # What happens to a host that does not answer: hosts.power.fencing.
+    fencing_enabled = models.BooleanField(default=True)
+    fence_after_seconds = models.PositiveIntegerField(default=60)
+    fence_skip_percent = models.PositiveSmallIntegerField(default=50)
+    fence_skip_if_guests_answer = models.BooleanField(default=True)
+    fence_skip_if_storage_written = models.BooleanField(default=False)
+    fence_kdump_seconds = models.PositiveIntegerField(default=0)
+    fence_restart = models.BooleanField(default=True)
     objects = VisibleManager()
 
     class Meta:
@@ -138,4 +146,5 @@ class Watcher(models.Model):
     seen_at = models.DateTimeField()
 
 
-from hosts.scheduling.models import SchedulingPolicy  # noqa: E402, F401  a model of this app in a module of its own
+from hosts.power.models import HostPower, PowerAgent  # noqa: E402, F401  models of this app in modules of their own
+from hosts.scheduling.models import SchedulingPolicy  # noqa: E402, F401

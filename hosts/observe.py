@@ -5,6 +5,7 @@ Each change bumps `rev`, tells open browsers, and leaves an event when a person 
 
 from collections.abc import Collection, Iterable
 from dataclasses import asdict
+from datetime import timedelta
 from typing import Any
 
 from django.db.models import F
@@ -22,6 +23,8 @@ from portal.live import publish
 # While one of these holds, silence is news; in maintenance or while installing it is expected.
 _WATCHED = (HostStatus.UP, HostStatus.NON_OPERATIONAL, HostStatus.PREPARING_FOR_MAINTENANCE)
 _RETURNS = (HostStatus.NON_RESPONSIVE, HostStatus.DOWN)
+# A connection to a machine that was switched off looks alive for so long: until then only a new one shows that it is back.
+_STALE_SECONDS = 15
 
 
 def seen(host: Host, caps: HostCapabilities | None = None) -> bool:
@@ -35,7 +38,10 @@ def seen(host: Host, caps: HostCapabilities | None = None) -> bool:
     if caps is not None:
         capabilities(host, caps)
     now = timezone.now()
-    if _move(host, _RETURNS, HostStatus.UP, joined=True, last_seen_at=now):
+    returns = _RETURNS
+    if caps is None and Host.objects.filter(pk=host.pk, status=HostStatus.DOWN, status_since__gt=now - timedelta(seconds=_STALE_SECONDS)):
+        returns = (HostStatus.NON_RESPONSIVE,)
+    if _move(host, returns, HostStatus.UP, joined=True, last_seen_at=now):
         record("host.up", f"Host {host.name} answers again", obj=host)
         return True
     Host.objects.filter(pk=host.pk, last_seen_at__isnull=False).update(last_seen_at=now)
@@ -143,6 +149,34 @@ def in_maintenance(host: Host, job: Job | None = None) -> None:
 def maintenance_undone(host: Host) -> None:
     """Back into service after maintenance could not be reached."""
     _move(host, (HostStatus.PREPARING_FOR_MAINTENANCE,), HostStatus.UP)
+
+
+def fencing(host: Host, reason: str) -> bool:
+    """A silent host is about to be switched off: from here on an answer of it changes nothing. False when it answers again."""
+    if host.status == HostStatus.FENCING:
+        return Host.objects.filter(pk=host.pk, status=HostStatus.FENCING).exists()
+    return _move(host, (HostStatus.NON_RESPONSIVE,), HostStatus.FENCING, reason)
+
+
+def not_fenced(host: Host, reason: str) -> None:
+    """It could not be confirmed that the host is off, so nobody knows what runs there."""
+    _move(host, (HostStatus.FENCING,), HostStatus.NON_RESPONSIVE, reason)
+
+
+def off(host: Host, reason: str, job: Job | None = None) -> bool:
+    """The host is known to be off. One in maintenance stays in maintenance. True when it is `down` from now on."""
+    sources = (HostStatus.FENCING, HostStatus.NON_RESPONSIVE, HostStatus.NON_OPERATIONAL)
+    if not _move(host, sources, HostStatus.DOWN, reason):
+        return False
+    user = job.user if job else None
+    record("host.down", f"Host {host.name} is down: {reason}", obj=host, severity=Severity.WARNING, user=user, job=job)
+    return True
+
+
+def power_changed(host: Host) -> None:
+    """What hosts.power.state knows of it is another now: open pages show it."""
+    Host.objects.filter(pk=host.pk).update(rev=F("rev") + 1)
+    _tell(host)
 
 
 def removed(host: Host, job: Job) -> None:

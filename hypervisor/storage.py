@@ -15,7 +15,7 @@ from .errors import AlreadyExists, Busy, CallTimeout, HypervisorError, InvalidSt
 from .links import HostLink
 from .pool_xml import BUILT, pool_from_xml, pool_to_xml, same_place
 from .spec import PoolSpec, VolumeSpec
-from .volume_xml import volume_from_xml, volume_to_xml
+from .volume_xml import volume_from_xml, volume_to_xml, written_from_xml
 
 T = TypeVar("T")
 
@@ -351,6 +351,15 @@ def volume_info(link: HostLink, pool: str, name: str) -> VolumeInfo:
         NotFound
     """
     return _on_pool(link, pool, lambda found: _info(found.storageVolLookupByName(name)), f"reading {name}")
+
+
+def written_at(link: HostLink, pool: str, name: str) -> str:
+    """When the volume's file was last written to, as its file system says; empty for a volume that is no file.
+
+    Raises:
+        NotFound
+    """
+    return _on_pool(link, pool, lambda found: written_from_xml(found.storageVolLookupByName(name).XMLDesc(0)), f"looking at {name}")
 
 
 def _info(volume: libvirt.virStorageVol) -> VolumeInfo:

@@ -38,3 +38,8 @@ def volume_from_xml(xml: str) -> VolumeSpec:
         backing_path=backing,
         backing_format=attribute(root, "backingStore/format", "type") if backing else "",
     )
+
+
+def written_from_xml(xml: str) -> str:
+    """A volume's time of last change, empty when its XML has none. Raises BadXml."""
+    return text(parse(xml, "volume"), "target/timestamps/mtime")

@@ -128,6 +128,7 @@ CELERY_BEAT_SCHEDULE = {
     "pools": {"task": "vms.pools", "schedule": timedelta(seconds=15), "options": {"expires": 15}},
     "high-availability": {"task": "vms.ha", "schedule": timedelta(seconds=3), "options": {"expires": 3}},
     "ha-reserve": {"task": "vms.reserve", "schedule": timedelta(minutes=1), "options": {"expires": 60}},
+    "fencing": {"task": "hosts.fencing", "schedule": timedelta(seconds=5), "options": {"expires": 5}},
     "guest-thaw": {"task": "vms.thaw", "schedule": timedelta(seconds=5), "options": {"expires": 5}},
     "sessions": {"task": "accounts.sessions", "schedule": timedelta(minutes=5)},
     "notify": {"task": "events.notify", "schedule": timedelta(seconds=5), "options": {"expires": 5}},
@@ -234,3 +235,6 @@ LOGGING = {
     "root": {"handlers": ["console"], "level": env("VIREO_LOG_LEVEL", default="INFO")},
     "loggers": {"uvicorn.access": {"level": "WARNING"}},
 }
+
+# Where Debian's package fence-agents puts its programs.
+FENCE_AGENTS_DIR = env("VIREO_FENCE_AGENTS_DIR", default="/usr/sbin")
