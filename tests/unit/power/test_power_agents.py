@@ -104,7 +104,10 @@ def test_what_is_no_metadata_of_a_power_agent_is_refused(xml):
 
 
 def test_entities_of_hostile_metadata_are_not_expanded():
-    hostile = METADATA.replace(b'<resource-agent name="fence_x" shortdesc="X">', b'<!DOCTYPE r [<!ENTITY f SYSTEM "file:///etc/passwd">]><resource-agent name="fence_x" shortdesc="X">').replace(b">Address<", b">&f;<")
+    hostile = METADATA.replace(
+        b'<resource-agent name="fence_x" shortdesc="X">',
+        b'<!DOCTYPE r [<!ENTITY f SYSTEM "file:///etc/passwd">]><resource-agent name="fence_x" shortdesc="X">',
+    ).replace(b">Address<", b">&f;<")
     assert "root" not in catalogue.parse("fence_x", hostile).field("ip").help
 
 
