@@ -13,8 +13,11 @@ from accounts.models import User
 from hosts import services as hosts
 from hosts.can import check
 from hosts.models import Cluster, Host, HostTransport
+from hosts.power import services as power
+from hosts.power.catalogue import installed
 from jobs.engine import holder_of
 from jobs.models import Job
+from lab.bmc import Bmc
 from lab.cluster import Lab
 from lab.guest import DISK_MIB, GuestImage
 from lab.kvm import probe_kvm
@@ -56,6 +59,7 @@ def register(lab: Lab, guest: GuestImage, admin: User, cluster: Cluster, run: Ca
             _host, job = hosts.add(admin, new)
             if job is not None:
                 run(job)
+    _agents(lab, admin)
     shared = _storage(admin, cluster, "shared", StorageKind.SHARED_DIR, SHARED_POINT, run)
     local = _storage(admin, cluster, "local", StorageKind.LOCAL_DIR, LOCAL_POINT, run)
     return Inventory(shared, local, _network(admin, cluster, run), _template(lab, guest, cluster, shared))
@@ -65,6 +69,17 @@ def _retry(admin: User, host: Host, run: Callable[[Job], object]) -> None:
     """A host that could not join at an earlier start is tried again; one that an administrator put to rest is left alone."""
     if host.last_seen_at is None and check("activate", host, busy=holder_of(host)):
         run(hosts.activate(admin, host))
+
+
+def _agents(lab: Lab, admin: User) -> None:
+    """Each host's power button, where the lab has them; hosts that have an agent are left alone."""
+    access = Bmc(lab).access()
+    if access is None or "fence_redfish" not in installed():
+        return
+    for node in lab.nodes():
+        host = Host.objects.filter(address=node.address, transport=HostTransport.TLS, power_agents=None).first()
+        if host is not None:
+            power.add_agent(admin, host, "fence_redfish", access.options(node.name))
 
 
 def _storage(admin: User, cluster: Cluster, name: str, kind: str, path: str, run: Callable[[Job], object]) -> StorageDomain:

@@ -6,6 +6,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from lab.bmc import Bmc
 from lab.cluster import Lab
 from lab.namespaces import LabError
 from lab.settings import default_lab
@@ -41,9 +42,14 @@ class Command(BaseCommand):
 
     def up(self, lab: Lab, options: dict[str, Any]) -> None:
         lab.up()
+        try:
+            Bmc(lab).start()
+        except LabError as error:
+            self.stderr.write(str(error))  # the hosts run without it
         self.status(lab, {"quiet": False})
 
     def down(self, lab: Lab, options: dict[str, Any]) -> None:
+        Bmc(lab).stop()
         if options["purge"]:
             lab.purge()
         else:
