@@ -188,6 +188,7 @@ class MigrateIn(Input):
 
 class HostActionIn(Input):
     shut_down: bool = Field(False, description="maintenance: VMs that cannot move are asked to shut down")
+    name: str = Field("", description="confirm_off: the host's name, to confirm that it was rebooted and nothing runs there")
 
 
 class StepOut(Schema):

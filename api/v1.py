@@ -4,7 +4,7 @@ from ninja import NinjaAPI
 
 from api import problems
 from api.auth import AUTH
-from api.routes import audit, disks, guest, images, instance_types, inventory, jobs, people, pools, quotas, snapshots, uploads, vms
+from api.routes import audit, disks, guest, images, instance_types, inventory, jobs, people, pools, power, quotas, snapshots, uploads, vms
 
 api = NinjaAPI(
     title="Vireo",
@@ -22,6 +22,7 @@ api.add_router("", guest.router)
 api.add_router("/vms", snapshots.router)
 api.add_router("/vms", vms.router)
 api.add_router("/pools", pools.router)
+api.add_router("", power.router)  # before the hosts' own, for the same reason
 api.add_router("", inventory.router)
 api.add_router("", instance_types.router)
 api.add_router("", people.router)

@@ -18,6 +18,7 @@ from events.models import Event
 from hosts import can, services, ssh
 from hosts.forms import EditHostForm, MaintenanceForm, NewHostForm
 from hosts.models import Host
+from hosts.power import tab as power_tab
 from jobs.engine import holder_of
 from jobs.models import Job, Lock
 from metrics import live
@@ -62,6 +63,7 @@ TABS = (
     ("overview", "Overview"),
     ("vms", "VMs"),
     ("storage", "Storage"),
+    ("power", "Power"),
     ("capabilities", "Capabilities"),
     ("permissions", "Permissions"),
     ("events", "Events"),
@@ -136,6 +138,7 @@ def host_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
         "now": live.latest([f"host:{host.pk}"]).get(f"host:{host.pk}", {}),
         "running": running,
         "committed": (vms.exclude(status="down").aggregate(mib=Sum("memory_mib"))["mib"] or 0) << 20,
+        "silence": power_tab.note_of(host),
         "waits_for_enrolment": host.transport == "tls" and host.last_seen_at is None,
     }
     if context["tab"] in ("overview", "vms"):
@@ -143,6 +146,8 @@ def host_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
     if context["tab"] in ("overview", "storage"):
         seen = StorageDomain.objects.visible_to(request.user)
         context["storage"] = host.storage_domains.filter(domain__in=seen).select_related("domain")
+    if context["tab"] == "power":
+        context |= power_tab.context(host, permissions)
     if context["tab"] == "events":
         context["events"] = Event.objects.filter(object_type="host", object_id=host.pk)[:100]
     if context["tab"] == "permissions":

@@ -1,6 +1,7 @@
 from django.urls import include, path
 
 from hosts import inventory_pages, pages
+from hosts.power import pages as power
 from hosts.scheduling import pages as scheduling
 
 app_name = "hosts"
@@ -12,6 +13,13 @@ urlpatterns = [
     path("hosts/<uuid:pk>/enrol/", pages.enrol, name="enrol"),
     path("hosts/<uuid:pk>/maintenance/", pages.maintenance, name="maintenance"),
     path("hosts/<uuid:pk>/action/<str:name>/", pages.action, name="action"),
+    path("hosts/<uuid:pk>/power/settings/", power.settings, name="power-settings"),
+    path("hosts/<uuid:pk>/power/confirm/", power.confirm, name="power-confirm"),
+    path("hosts/<uuid:pk>/power/agents/new/", power.new_agent, name="new-power-agent"),
+    path("hosts/<uuid:pk>/power/agents/<uuid:agent>/", power.edit_agent, name="power-agent"),
+    path("hosts/<uuid:pk>/power/agents/<uuid:agent>/<str:verb>/", power.change_agent, name="change-power-agent"),
+    path("hosts/<uuid:pk>/power/<str:name>/", power.action, name="power-action"),
+    path("clusters/<uuid:pk>/fencing/", power.fencing_policy, name="fencing-policy"),
     path("clusters/", inventory_pages.clusters, name="clusters"),
     path("clusters/new/", inventory_pages.new_cluster, name="new-cluster"),
     path("clusters/<uuid:pk>/", inventory_pages.cluster, name="cluster"),

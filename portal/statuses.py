@@ -24,6 +24,8 @@ LOOKS: dict[str, Look] = {
     "succeeded": Look("circle-check", "good"),
     "done": Look("circle-check", "good"),
     "down": Look("player-stop"),
+    "on": Look("power", "good"),
+    "off": Look("plug-off"),
     "maintenance": Look("tool", "warn"),
     "paused": Look("player-pause", "warn"),
     "suspended": Look("moon", "warn"),

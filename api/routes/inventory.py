@@ -27,6 +27,7 @@ from api.schemas import (
 )
 from hosts import services as host_services
 from hosts.models import Cluster, DataCenter, Host
+from hosts.power import services as power
 from networks.models import Network
 from portal.errors import FieldError
 from storage.models import Disk, StorageDomain
@@ -65,13 +66,15 @@ def get_host(request: HttpRequest, pk: UUID) -> Any:
     "/hosts/{uuid:pk}/{action}", response={202: JobOut, 403: Problem, 409: Problem, 422: Problem}, tags=["Hosts"], summary="Act on a host"
 )
 def act_on_host(request: HttpRequest, pk: UUID, action: str, body: HostActionIn | None = None) -> Any:
-    """maintenance, activate, remove."""
+    """maintenance, activate, remove; power_status, power_on, power_off, power_restart, confirm_off."""
     host = visible(Host, request.user, pk, "cluster")
     shut_down = body is not None and body.shut_down
     verbs = {
         "maintenance": partial(host_services.maintenance, shut_down=shut_down),
         "activate": host_services.activate,
         "remove": host_services.remove,
+        "confirm_off": partial(power.confirm_off, name=body.name if body is not None else ""),
+        **{name: partial(power.switch, action=name) for name in power.SWITCHES},
     }
     if action not in verbs:
         raise FieldError("action", f"There is no action «{action[:40]}».")

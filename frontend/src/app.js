@@ -24,5 +24,6 @@ import "./passkeys.js";
 import "./quota-cost.js";
 import "./theme.js";
 import "./times.js";
+import "./try.js";
 import "./vm-thumbnail.js";
 

@@ -10,7 +10,7 @@ from accounts.permissions import require
 from audit import log as audit
 from events.log import record
 from hosts import observe
-from hosts.models import Host, HostTransport
+from hosts.models import Cluster, Host, HostTransport
 from hosts.power import agents, can, catalogue, state
 from hosts.power.models import PowerAgent
 from hosts.services import blockers
@@ -18,11 +18,12 @@ from jobs import engine
 from jobs.engine import holder_of
 from jobs.models import Job
 from portal.errors import FieldError, NotPossible
+from portal.live import publish
 
 # A person waits for a test.
 TEST_SECONDS = 20
 MOST_AGENTS = 8
-_JOBS = {
+SWITCHES = {
     "power_status": ("host.power_status", "Ask for the power of {host}"),
     "power_on": ("host.power_on", "Power on {host}"),
     "power_off": ("host.power_off", "Power off {host}"),
@@ -122,7 +123,7 @@ def configure(user: User, host: Host, enabled: bool, proxy: Host | None) -> None
         FieldError: it is not reached by SSH, or is the host itself.
     """
     require(user, "host.edit", host)
-    power = state.of(host)
+    power = state.row(host)
     if proxy is not None and proxy.pk != power.proxy_id:
         require(user, "host.edit", proxy)
         if proxy.transport != HostTransport.SSH:
@@ -156,6 +157,42 @@ def test(user: User, host: Host, agent: str, values: Mapping[str, Any], row: Pow
     return answer
 
 
+# -- the cluster's policy
+
+
+POLICY = (
+    "fencing_enabled",
+    "fence_after_seconds",
+    "fence_skip_percent",
+    "fence_skip_if_guests_answer",
+    "fence_skip_if_storage_written",
+    "fence_kdump_seconds",
+    "fence_restart",
+)
+_LIMITS = {"fence_after_seconds": (5, 3600), "fence_skip_percent": (1, 100), "fence_kdump_seconds": (0, 3600)}
+
+
+def set_fencing_policy(user: User, cluster: Cluster, changes: Mapping[str, Any]) -> Cluster:
+    """Changes some of POLICY. Raises PermissionDenied, FieldError."""
+    require(user, "cluster.edit", cluster)
+    for name, value in changes.items():
+        if name not in POLICY:
+            raise FieldError(name, "This cannot be changed.")
+        least, most = _LIMITS.get(name, (0, 1))
+        if not least <= int(value) <= most:
+            raise FieldError(name, f"From {least} to {most}.")
+    before = audit.stored(cluster, *POLICY)
+    for name, value in changes.items():
+        setattr(cluster, name, value)
+    with transaction.atomic():
+        cluster.rev += 1
+        cluster.save(update_fields=[*changes, "rev", "updated_at"])
+        publish("cluster", cluster.pk, "changed", cluster.rev)
+        change = audit.changes(before, audit.snapshot(cluster, *POLICY))
+        record("cluster.fencing_edited", f"The fencing policy of {cluster.name} was changed", obj=cluster, user=user, change=change)
+    return cluster
+
+
 # -- power
 
 
@@ -165,7 +202,7 @@ def switch(user: User, host: Host, action: str) -> Job:
     Raises:
         PermissionDenied, NotPossible, ObjectBusy.
     """
-    kind, title = _JOBS[action]
+    kind, title = SWITCHES[action]
     require(user, can.ACTIONS[action].permission, host)
     _ensure(action, host)
     return engine.submit(kind, user=user, target=host, title=title.format(host=host.name))

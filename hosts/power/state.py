@@ -14,6 +14,11 @@ FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS = 30, 1800
 
 
 def of(host: Host) -> HostPower:
+    """What is known; of a host of which nothing is, the defaults, unsaved."""
+    return HostPower.objects.select_related("proxy").filter(host=host).first() or HostPower(host=host)
+
+
+def row(host: Host) -> HostPower:
     """The host's row, made when there is none yet."""
     return HostPower.objects.select_related("proxy").get_or_create(host=host)[0]
 
@@ -21,7 +26,7 @@ def of(host: Host) -> HostPower:
 def seen(host: Host, outcome: Outcome) -> None:
     """What the agents answered last."""
     reason = "" if outcome.ok else outcome.words
-    of(host)
+    row(host)
     HostPower.objects.filter(host=host).update(state=outcome.state, state_reason=reason, state_at=timezone.now())
     observe.power_changed(host)
 
@@ -30,7 +35,7 @@ def decided(host: Host, decision: str, reason: str) -> bool:
     """Keeps why a silent host is fenced, or not. True when the decision is another than before, whatever its words."""
     if not decision and not HostPower.objects.filter(host=host).exclude(decision="").exists():
         return False
-    of(host)
+    row(host)
     now = timezone.now()
     rows = HostPower.objects.filter(host=host)
     if rows.exclude(decision=decision).update(decision=decision, decision_reason=reason, decided_at=now):
@@ -43,7 +48,7 @@ def decided(host: Host, decision: str, reason: str) -> bool:
 
 def fencing_failed(host: Host) -> None:
     """Not tried again at once, and each time later."""
-    power = of(host)
+    power = row(host)
     pause = min(FIRST_RETRY_SECONDS * 2 ** min(power.failures, 16), LAST_RETRY_SECONDS)
     HostPower.objects.filter(host=host).update(failures=F("failures") + 1, retry_at=timezone.now() + timedelta(seconds=pause))
 

@@ -25,7 +25,9 @@ from accounts.sessions.models import UserSession
 from audit import chain, log
 from audit.models import Entry
 from events.models import Event, Notification
-from hosts.models import SchedulingPolicy
+from hosts.models import PowerAgent, SchedulingPolicy
+from hosts.power.can import ACTIONS as POWER_ACTIONS
+from hosts.power.services import SWITCHES
 from jobs.models import Job
 from portal.routing import websocket_urlpatterns
 from storage.images.models import Upload
@@ -46,7 +48,9 @@ NAMES = {
     "storage:action": ("activate", "maintenance", "remove", "scan"),
     "networks:action": ("apply", "remove"),
     "api:act_on_vm": ("start", "shutdown", "pause", "reboot"),
-    "api:act_on_host": ("activate", "maintenance", "remove"),
+    "api:act_on_host": ("activate", "maintenance", "remove", *POWER_ACTIONS),
+    "hosts:power-action": tuple(SWITCHES),
+    "hosts:change-power-agent": ("remove", "up", "down"),
     "api:act_on_guest": tuple(GUEST_ACTIONS),
     "api:explain": ("vm",),
     "vms:guest-action": tuple(name for name in GUEST_ACTIONS if name not in ("password", "freeze")),
@@ -59,6 +63,7 @@ class World:
     def __init__(self) -> None:
         self.template = make_template()
         self.host = make_host()
+        self.agent = PowerAgent.objects.create(host=self.host, agent="fence_redfish", position=1)
         self.vm = make_vm(host=self.host, template=self.template)
         self.network = make_network(cluster=self.host.cluster)
         self.domain = make_storage(data_center=self.host.cluster.data_center)
@@ -102,7 +107,7 @@ class World:
 
     def key_of(self, route: str, before: str) -> Any:
         """The object that a route's id names; `before`: the part in front of the id, which tells when a route has several."""
-        nested = {"give-back": self.machine, "holders": self.holder, "attachments": self.attachment, "found": self.found, "snapshots": self.snapshot}
+        nested = {"give-back": self.machine, "holders": self.holder, "attachments": self.attachment, "found": self.found, "snapshots": self.snapshot, "agents": self.agent}
         if before in nested:
             return nested[before].pk
         objects = {
