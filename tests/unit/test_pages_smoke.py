@@ -42,7 +42,7 @@ def test_pages_of_every_object_draw(client, admin):
         assert client.get(shown.get_absolute_url()).status_code == 200, shown
     for tab in ("overview", "disks", "networks", "settings", "permissions", "events"):
         assert client.get(vm.get_absolute_url() + f"?tab={tab}").status_code == 200, tab
-    for tab in ("overview", "vms", "storage", "capabilities", "permissions", "events"):
+    for tab in ("overview", "vms", "storage", "power", "capabilities", "permissions", "events"):
         assert client.get(host.get_absolute_url() + f"?tab={tab}").status_code == 200, tab
     for name in ("vms:edit", "vms:remove", "vms:run-once", "vms:make-template", "vms:console"):
         assert client.get(reverse(name, args=[vm.pk])).status_code == 200, name
