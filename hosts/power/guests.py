@@ -6,15 +6,16 @@ from concurrent.futures import ThreadPoolExecutor
 from hosts.models import Host
 
 FIRST_PORT = 5900
-SPARE_PORTS, MOST_PORTS = 8, 256
+# QEMU takes the lowest port that is free as it starts, so what runs on may sit far above what left.
+LEAST_PORTS, MOST_PORTS = 128, 512
 CONNECT_SECONDS, GREETING_SECONDS = 1.5, 1.5
-AT_ONCE = 64
+AT_ONCE = 128
 _GREETING = b"RFB "
 
 
 def answering(host: Host, ports: range | None = None) -> int:
     """How many VNC servers greet on the host: each is a QEMU that lives."""
-    ports = ports or range(FIRST_PORT, FIRST_PORT + min(host.vms.count() + SPARE_PORTS, MOST_PORTS))
+    ports = ports or range(FIRST_PORT, FIRST_PORT + min(max(2 * host.vms.count(), LEAST_PORTS), MOST_PORTS))
     with ThreadPoolExecutor(min(AT_ONCE, len(ports)), thread_name_prefix="greet") as pool:
         return sum(pool.map(lambda port: _greets(host.address, port), ports))
 

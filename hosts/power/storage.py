@@ -33,6 +33,8 @@ def _times(host: Host) -> dict[tuple[str, str], str]:
         disk = attachment.disk
         assert disk is not None and disk.domain is not None  # by the filter
         for other in hosts_with(disk.domain):
+            if other.pk == host.pk:
+                continue
             try:
                 at = storage.written_at(link_of(other), disk.domain.pool_name, disk.volume_name)
             except HypervisorError:
