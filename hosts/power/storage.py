@@ -6,7 +6,8 @@ from collections.abc import Callable
 from hosts.connect import link_of
 from hosts.models import Host
 from hypervisor import storage
-from hypervisor.errors import HypervisorError
+from hypervisor.errors import HypervisorError, NotFound
+from hypervisor.links import HostLink
 
 # A guest that runs writes down what it changed within 5 s, as nearly every file system does.
 WATCH_SECONDS = 7.0
@@ -36,10 +37,19 @@ def _times(host: Host) -> dict[tuple[str, str], str]:
             if other.pk == host.pk:
                 continue
             try:
-                at = storage.written_at(link_of(other), disk.domain.pool_name, disk.volume_name)
+                at = _written_at(link_of(other), disk.domain.pool_name, disk.volume_name)
             except HypervisorError:
                 continue
             if at:
                 found[attachment.vm.name, str(disk.pk)] = at
             break
     return found
+
+
+def _written_at(link: HostLink, pool: str, volume: str) -> str:
+    """A host learns of a volume that another made when it looks at its pool."""
+    try:
+        return storage.written_at(link, pool, volume)
+    except NotFound:
+        storage.refresh_pool(link, pool)
+        return storage.written_at(link, pool, volume)
