@@ -12,7 +12,6 @@ from django.db import connection
 from audit import guards
 from tests.waiting import until
 
-
 # Real passwords take a third of a second each to hash, and nearly every test makes a user; what is tested of hashing asks for its own.
 settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher", *settings.PASSWORD_HASHERS]
 
