@@ -5,6 +5,7 @@ A row is: what is asked, the method, who is let in. «signed out» lets anybody 
 """
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -167,12 +168,17 @@ BODIES = {
     "/snapshots": {"name": "new"},
     "/clone": {"name": "new"},
     "/template": {"name": "new"},
+    "/power/agents": {"agent": "fence_redfish", "options": {"ip": "192.0.2.1"}},
+    "/power/agents/ID": {"options": {"ip": "192.0.2.1"}},
 }
 
 
 def _body(method: str, path: str) -> bytes:
-    ends = "/" + path.rsplit("/", 1)[-1]
-    return json.dumps(BODIES.get(ends, {})).encode() if method != "GET" else b""
+    body = next((body for ends, body in BODIES.items() if _UUID.sub("ID", path).endswith(ends)), {})
+    return json.dumps(body).encode() if method != "GET" else b""
+
+
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def outcome(client: Client, method: str, path: str) -> str:

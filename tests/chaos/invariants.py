@@ -26,7 +26,7 @@ class Watch(threading.Thread):
             places: dict[str, set[str]] = {}
             for vm, host, _pid in self.site.qemus():
                 places.setdefault(vm, set()).add(host)
-            twice = {vm: hosts for vm, hosts in places.items() if len(hosts) > 1}
+            twice = {vm: hosts for vm, hosts in places.items() if len(hosts) > 1 and not _moves(vm)}
             self._since = {vm: self._since.get(vm, time.monotonic()) for vm in twice}
             for vm, since in self._since.items():
                 if time.monotonic() - since > TWICE_SECONDS:
@@ -35,6 +35,13 @@ class Watch(threading.Thread):
     def end(self) -> None:
         self._ended.set()
         self.join()
+
+
+def _moves(vm: str) -> bool:
+    """A VM that moves has a QEMU at both ends, of which one stands still."""
+    from jobs.models import Job, JobStatus
+
+    return Job.objects.filter(kind="vm.migrate", object_id=vm).exclude(status__in=JobStatus.finished()).exists()
 
 
 def unsettled(site: Site) -> str:

@@ -69,7 +69,7 @@ class Site:
     # -- what really runs
 
     def qemus(self) -> list[tuple[str, str, int]]:
-        """(VM's id, host, pid) of every QEMU that lives and is not just receiving a migration."""
+        """(VM's id, host, pid) of every QEMU that lives, whatever libvirt says."""
         return [found for node in self.lab.nodes() for pid in namespaces.pids_in(node.wiring.netns) if (found := _guest(node.name, pid))]
 
     # -- faults on Vireo itself
@@ -91,7 +91,7 @@ def _guest(host: str, pid: int) -> tuple[str, str, int] | None:
         words = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
     except OSError:
         return None
-    if "-incoming" in words or "-uuid" not in words or any("vireo-workbench" in word for word in words):
+    if "-uuid" not in words or any("vireo-workbench" in word for word in words):
         return None
     return words[words.index("-uuid") + 1], host, pid
 
