@@ -90,10 +90,10 @@ def host_rests(site: Site, pick: random.Random) -> str:
     answer = site.stack.api("POST", f"/hosts/{host['id']}/maintenance", {})
     if answer.status != 202:
         return f"{host['name']} cannot rest: {answer.body}"
-    job = site.stack.job_ends(answer.body["job"]["id"], 180)
+    job = site.stack.job_ends(answer.body["id"], 180)
     if job["status"] == "succeeded":
         answer = site.stack.api("POST", f"/hosts/{host['id']}/activate", {})
-        site.stack.job_ends(answer.body["job"]["id"], 120)
+        site.stack.job_ends(answer.body["id"], 120)
     return f"{host['name']} rests for a while ({job['status']})"
 
 
