@@ -77,7 +77,20 @@ def _command(call: Call) -> list[str]:
     for option in ("StrictHostKeyChecking=yes", "BatchMode=yes", "IdentitiesOnly=yes", f"ConnectTimeout={CONNECT_SECONDS}"):
         options += ["-o", option]
     user = host.ssh_user or "root"
-    return ["ssh", "-F", "none", "-T", *options, "-p", str(host.port or ssh.SSH_PORT), "-l", user, "--", host.address, call.agent]
+    return [
+        "ssh",
+        "-F",
+        "none",
+        "-T",
+        *options,
+        "-p",
+        str(host.port or ssh.SSH_PORT),
+        "-l",
+        user,
+        "--",
+        host.address,
+        f"/usr/sbin/{call.agent}",
+    ]
 
 
 def _lines(call: Call, action: str) -> bytes:

@@ -8,7 +8,7 @@ import pytest
 from django.utils import timezone
 
 from events.models import Event
-from hosts import observe
+from hosts import observe, ssh
 from hosts.connect import forget
 from hosts.models import Host, HostStatus
 from hosts.power import agents, fencing, guests, services, storage, switch
@@ -18,7 +18,9 @@ from hypervisor.links import links
 from jobs.models import Job, JobStatus
 from lab import namespaces
 from lab.bmc import Bmc
+from tests.build import make_host
 from tests.lab.test_evacuation import fill
+from tests.lab.test_hosts_ssh import PORT, server, sshd  # noqa: F401  fixtures
 from tests.waiting import until
 from vms import observe as vms_observe
 from vms.models import VM, VmStatus
@@ -143,3 +145,19 @@ def test_off_is_safe_to_repeat(powered):
     assert switch.off(host).ok
     forget(host)
     links.close()
+
+
+def test_another_host_runs_the_agents_by_ssh_if_its_key_is_the_pinned_one(powered, server):  # noqa: F811
+    server.start("first")
+    server.admit(ssh.public_key())
+    address = server.node.address
+    helper = make_host(
+        cluster=powered.cluster, transport="ssh", address=address, port=PORT, ssh_user="root", ssh_host_keys=ssh.scan(address, PORT)
+    )
+    host = powered.hosts[0]
+    services.configure(powered.admin, host, True, helper)
+    seen = switch.status(host)
+    assert (seen.ok, seen.state) == (True, PowerState.ON), seen.words
+    server.start("second")
+    refused = switch.status(host)
+    assert (refused.ok, refused.state) == (False, PowerState.UNKNOWN), "another machine at that address learns no password"
