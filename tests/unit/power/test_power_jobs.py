@@ -213,3 +213,33 @@ def test_fencing_that_was_broken_off_by_an_upgrade_is_begun_again(silent):
     fencing.sweep()
     silent.refresh_from_db()
     assert silent.status == HostStatus.NON_RESPONSIVE
+
+
+def test_storm_that_begins_after_the_job_was_asked_for_stops_it(silent, machines):
+    fencing.sweep()
+    others = Host.objects.filter(cluster=silent.cluster).exclude(pk=silent.pk)
+    Host.objects.filter(pk=others.first().pk).update(status=HostStatus.NON_RESPONSIVE)
+    job = run(Job.objects.get(kind="host.fence"))
+    assert job.status == JobStatus.FAILED and "2 of the cluster's 3 hosts" in job.error
+    assert machines.calls() == []
+    silent.refresh_from_db()
+    assert silent.status == HostStatus.NON_RESPONSIVE
+    assert HostPower.objects.get(host=silent).failures == 0, "it was not tried"
+
+
+def test_two_silent_hosts_of_many_are_fenced_one_after_the_other(silent, machines):
+    from django.utils import timezone
+
+    for _number in range(4):
+        make_host(cluster=silent.cluster, last_seen_at=timezone.now())
+    second = Host.objects.filter(cluster=silent.cluster, status=HostStatus.UP).first()
+    make_agent(second, "second")
+    Host.objects.filter(pk=second.pk).update(status=HostStatus.NON_RESPONSIVE, status_since=silent.status_since, address="127.0.0.10")
+    fencing.sweep()
+    fencing.sweep()
+    first = Job.objects.get(kind="host.fence")
+    assert run(first).status == JobStatus.SUCCEEDED, first.error
+    fencing.sweep()
+    last = Job.objects.filter(kind="host.fence").exclude(pk=first.pk).get()
+    assert run(last).status == JobStatus.SUCCEEDED, last.error
+    assert {plug for plug, action in machines.actions() if action == "off"} == {"machine", "second"}
