@@ -5,6 +5,7 @@ import time
 from collections import Counter
 from typing import Any
 
+from lab.node import NodeState
 from tests.chaos.site import Site
 
 # A QEMU that is refused by the lease of its disk lives for a moment, paused; past this it runs.
@@ -52,6 +53,8 @@ def unsettled(site: Site) -> str:
     from jobs.models import Job, JobStatus
     from vms.models import VM, Restart, VmStatus
 
+    if dead := [host.name for host in site.lab.status() if host.state != NodeState.UP]:
+        return f"hosts of the lab are not up: {dead}"
     try:
         if hosts := list(Host.objects.exclude(status=HostStatus.UP).values_list("name", "status", "status_reason")):
             return f"hosts are not up: {hosts}"
