@@ -22,6 +22,7 @@ urlpatterns = [
     path("disks/<uuid:pk>/resize/", disks.resize_disk, name="resize-disk"),
     path("disks/<uuid:pk>/move/", disks.move_disk, name="move-disk"),
     path("disks/<uuid:pk>/copy/", disks.copy_disk, name="copy-disk"),
+    path("disks/<uuid:pk>/sparsify/", disks.sparsify_disk, name="sparsify-disk"),
     path("disks/<uuid:pk>/share/", disks.share_disk, {"shareable": True}, name="share-disk"),
     path("disks/<uuid:pk>/unshare/", disks.share_disk, {"shareable": False}, name="unshare-disk"),
 ]

@@ -2,7 +2,7 @@
 
 from vms import jobs_change, jobs_create, jobs_run
 from vms.disks import jobs as jobs_disks
-from vms.disks import resize, transfer_jobs
+from vms.disks import resize, sparsify, transfer_jobs
 from vms.guest import jobs as guest_jobs
 from vms.guest import steps as guest_steps
 from vms.ha import jobs as ha_jobs
@@ -26,5 +26,6 @@ __all__ = [
     "migration",
     "ova_jobs",
     "resize",
+    "sparsify",
     "transfer_jobs",
 ]

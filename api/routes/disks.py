@@ -14,7 +14,7 @@ from hosts.models import Host
 from portal.errors import FieldError
 from storage import services as storage
 from storage.models import Disk, StorageDomain
-from vms.disks import resize, services, transfer
+from vms.disks import resize, services, sparsify, transfer
 from vms.models import VM, DiskAttachment
 
 router = Router(tags=["Disks"])
@@ -64,6 +64,12 @@ def copy_disk(request: HttpRequest, pk: UUID, body: CopyIn) -> Any:
     )
     disk, job = transfer.copy(user, source, new)  # type: ignore[arg-type]
     return 202, {"disk": disk, "job": job}
+
+
+@router.post("/disks/{uuid:pk}/sparsify", response={202: JobOut} | REFUSED, summary="Give back a disk's unused space")
+def sparsify_disk(request: HttpRequest, pk: UUID) -> Any:
+    """While no VM runs with it."""
+    return 202, sparsify.sparsify(request.user, visible(Disk, request.user, pk, *RELATED))  # type: ignore[arg-type]
 
 
 @router.delete("/disks/{uuid:pk}", response={202: JobOut} | REFUSED, summary="Remove a disk and what is on it")

@@ -11,11 +11,12 @@ ACTIONS: dict[str, Action] = {
         Action("resize", "Resize…", "arrows-maximize", "disk.edit", frozenset({DiskStatus.OK}), "change"),
         Action("move", "Move…", "send", "disk.edit", frozenset({DiskStatus.OK}), "place"),
         Action("copy", "Copy…", "copy", "disk.view", frozenset({DiskStatus.OK}), "place"),
+        Action("sparsify", "Give back unused space", "arrows-minimize", "disk.edit", frozenset({DiskStatus.OK}), "place"),
         Action("share", "Let several VMs have it", "users", "disk.edit", frozenset({DiskStatus.OK}), "share"),
         Action("unshare", "Make it one VM's alone", "user", "disk.edit", frozenset({DiskStatus.OK}), "share"),
     )
 }
-_VERBS = {"resize": "grow", "move": "move"}
+_VERBS = {"resize": "grow", "move": "move", "sparsify": "be written anew"}
 
 
 def check(
@@ -49,6 +50,10 @@ def check(
         return YES
     if action == "resize" and disk.content == DiskContent.ISO:
         return no("An ISO image has the size that it has.")
+    if action == "sparsify" and not disk.domain.traits.files:
+        return no(f"{disk.domain.name} gives each disk its whole space: there is nothing to give back.")
+    if action == "sparsify" and disk.backing_id is not None:
+        return no(f"{disk.name} is a thin copy: it holds only what differs from its template.")
     if templates:
         return no(f"{disk.name} belongs to template {', '.join(templates[:3])}.")
     if children:

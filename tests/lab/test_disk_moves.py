@@ -2,6 +2,7 @@
 
 import hashlib
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,9 @@ from tests.lab.test_every_step import breaking, changed, names_of, twice
 from tests.lab.test_storage import new_domain, volumes
 from tests.lab.test_vm_disks import defined, fresh, running
 from tests.lab.test_vm_jobs import create
-from vms.disks import resize, transfer, transfer_jobs
+from vms import services
+from vms.disks import resize, sparsify, transfer, transfer_jobs
+from vms.services import NewVm
 
 MIB = 1 << 20
 
@@ -144,3 +147,56 @@ def test_a_copy_that_breaks_leaves_nothing(registered, second):
         assert not Disk.objects.filter(pk=made.pk).exists()
         assert places(registered, made, registered.shared, second) == []
         assert live.mirror_of(link_of(vm.host), str(vm.pk), "vda") is None
+
+
+def full_of_zeros(registered, vm):
+    """Its disk holds one MiB of sevens, and 32 MiB of written zeros."""
+    disk = disk_of(vm)
+    path = registered.lab.shared / disk.volume_name
+    for command in ("write -P 0 0 32M", "write -P 7 40M 1M"):
+        subprocess.run(["qemu-io", "-f", disk.format, "-c", command, str(path)], check=True, capture_output=True)
+    return disk, path.stat().st_blocks * 512
+
+
+def whole(registered):
+    """A VM whose disk builds on no template's."""
+    new = NewVm(name="web-01", cluster=registered.cluster, memory_mib=128, disk_bytes=64 * MIB, storage_domain=registered.shared)
+    vm, job = services.create(registered.admin, new)
+    run(registered, job)
+    return fresh(vm)
+
+
+def test_a_disk_gives_back_what_it_does_not_need(registered):
+    vm = whole(registered)
+    disk, before = full_of_zeros(registered, vm)
+    job = sparsify.sparsify(registered.admin, disk)
+    run(registered, job)
+    disk.refresh_from_db()
+    path = registered.lab.shared / disk.volume_name
+    assert path.name != f"{disk.pk}.qcow2" and disk.status == DiskStatus.OK
+    assert path.stat().st_blocks * 512 < 8 * MIB < 32 * MIB < before
+    assert disk.allocated_bytes < 8 * MIB
+    subprocess.run(
+        ["qemu-io", "-f", "qcow2", "-c", "read -P 7 40M 1M", "-c", "read -P 0 0 32M", str(path)], check=True, capture_output=True
+    )
+    assert defined(vm)["vda"] == disk.path
+    assert {file.name for file in registered.lab.shared.glob("*.qcow2")} >= {path.name}
+    assert not (registered.lab.shared / f"{disk.pk}.qcow2").exists()
+    assert registered.run(services.act(registered.admin, fresh(vm), "start")).status == JobStatus.SUCCEEDED
+
+
+def test_whichever_step_of_that_fails_the_disk_is_one_file_that_its_row_names(registered):
+    vm = whole(registered)
+    disk, _before = full_of_zeros(registered, vm)
+    for step in names_of("disk.sparsify"):
+        for done in (False, True):
+            with changed("disk.sparsify", lambda steps, step=step, done=done: breaking(step, done)(twice(steps))):
+                job = registered.run(sparsify.sparsify(registered.admin, disk_of(vm)))
+            assert job.status == JobStatus.FAILED
+            assert not job.steps.filter(status="undo_failed").exists()
+            disk = disk_of(vm)
+            files = {file.name for file in registered.lab.shared.glob("*.qcow2")} - {
+                each.volume_name for each in Disk.objects.exclude(pk=disk.pk)
+            }
+            assert files == {disk.volume_name}
+            assert defined(vm)["vda"] == disk.path

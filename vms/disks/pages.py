@@ -19,7 +19,7 @@ from portal.templatetags.vireo import size
 from storage.disks import can as disk_can
 from storage.models import Disk, DiskContent
 from storage.services import users_of
-from vms.disks import can, forms, resize, services, transfer
+from vms.disks import can, forms, resize, services, sparsify, transfer
 from vms.models import VM, DiskAttachment
 
 _OF_ROW = ("limits", "resize", "detach")
@@ -69,7 +69,7 @@ def of_disk(disk: Disk, permissions: frozenset[str]) -> list[Entry]:
         verdicts[name] = None
     verdicts["share" if disk.shareable else "unshare"] = None
     urls = {name: reverse(f"storage:{name}-disk", args=[disk.pk]) for name in disk_can.ACTIONS}
-    opens = {name: url for name, url in urls.items() if name not in ("share", "unshare")}
+    opens = {name: url for name, url in urls.items() if name not in ("share", "unshare", "sparsify")}
     return entries(disk_can.ACTIONS, verdicts, lambda name: urls[name], opens=opens, quick=("resize", "move"))
 
 
@@ -197,6 +197,16 @@ def copy_disk(request: HttpRequest, pk: UUID) -> HttpResponse:
     text = "Of a disk that a running VM uses, the copy is as of its end, as after a power cut."
     back = disk.get_absolute_url()
     return form_page(request, form, run, title=f"Copy {disk.name}", verb="Copy", text=text, back=back, back_title=disk.name)
+
+
+@require_POST
+def sparsify_disk(request: HttpRequest, pk: UUID) -> HttpResponse:
+    disk = _disk(request, pk, "disk.edit")
+    try:
+        job = sparsify.sparsify(request.user, disk)  # type: ignore[arg-type]
+    except REFUSALS as error:
+        return refuse(request, disk.get_absolute_url(), error)
+    return _asked(request, job, disk.get_absolute_url())
 
 
 @require_POST
