@@ -155,9 +155,17 @@ def _flags(options: MigrationOptions) -> int:
 
 def progress_of(link: HostLink, uuid: str) -> MigrationProgress | None:
     """How far the domain's job is; None when it has none, or is not there."""
+    return _stats(link, uuid, 0)
 
+
+def completed(link: HostLink, uuid: str) -> MigrationProgress | None:
+    """What the last migration took, as the host where the domain arrived tells; None when it does not know."""
+    return _stats(link, uuid, libvirt.VIR_DOMAIN_JOB_STATS_COMPLETED)
+
+
+def _stats(link: HostLink, uuid: str, flags: int) -> MigrationProgress | None:
     def run(connection: libvirt.virConnect) -> MigrationProgress | None:
-        found = connection.lookupByUUIDString(uuid).jobStats()
+        found = connection.lookupByUUIDString(uuid).jobStats(flags)
         if found.get("type", libvirt.VIR_DOMAIN_JOB_NONE) == libvirt.VIR_DOMAIN_JOB_NONE:
             return None
         return MigrationProgress(

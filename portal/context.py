@@ -57,6 +57,7 @@ SECTIONS: tuple[tuple[str, tuple[Place, ...]], ...] = (
         "Activity",
         (
             Place("jobs:list", "Jobs", "list-check", "", "jobs"),
+            Place("vms:migrations", "Migrations", "arrows-exchange", "vm.migrate"),
             Place("events:list", "Events", "bell", "", "events"),
             Place("audit:list", "Audit", "certificate", "system.view"),
         ),

@@ -5,6 +5,7 @@ from vms import pages, size_pages, template_pages
 from vms.disks import pages as disks
 from vms.guest import pages as guest
 from vms.ha import pages as ha
+from vms.migration import flight
 from vms.migration import pages as migration
 from vms.ova import pages as ova
 from vms.placement import pages as placement
@@ -36,6 +37,7 @@ urlpatterns = [
     path("vms/<uuid:pk>/give-back/", pools.give_back, name="give-back"),
     path("vms/<uuid:pk>/leave-down/", ha.leave_down, name="leave-down"),
     path("vms/<uuid:pk>/migrate/", migration.migrate, name="migrate"),
+    path("migrations/", flight.migrations, name="migrations"),
     path("vms/<uuid:pk>/placement/", placement.decisions, name="decisions"),
     path("clusters/<uuid:pk>/scheduling/", placement.scheduling, name="scheduling"),
     path("clusters/<uuid:pk>/affinity-groups/new/", placement.new_group, name="new-affinity-group"),

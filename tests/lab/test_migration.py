@@ -55,6 +55,7 @@ def test_it_moves_and_back_with_its_definition_and_without_a_restart(registered,
     for target in (other(registered, first), first):
         job = registered.run(migrate(registered.admin, loaded(running)))
         assert job.status == JobStatus.SUCCEEDED, (job.error, job.error_detail)
+        assert job.facts["done"]["elapsed_ms"] > 0 and job.facts["done"]["done"] > 0
         vm = loaded(running)
         assert vm.host == target and vm.status in (VmStatus.UP, VmStatus.POWERING_UP) and vm.started_at == started
         assert where(registered, vm) == [target.name]

@@ -1,5 +1,8 @@
 """The job `vm.migrate`. libvirt on the source does the work; the job watches, and in the end asks both hosts where the guest runs."""
 
+import time
+from dataclasses import asdict
+
 from django.db import transaction
 
 from hosts.connect import address_of, link_of
@@ -20,6 +23,7 @@ from vms.models import VM
 from vms.placement import services as placement
 from vms.steps import look, vm_of
 
+TELL_SECONDS = 1.0  # how often the page of migrations gets new figures
 _RUNS = frozenset({DomainState.RUNNING, DomainState.BLOCKED})
 
 
@@ -81,9 +85,15 @@ def move(ctx: Context) -> None:
         ctx.log(f"It runs on {target} already.")
         return
 
+    told_at = 0.0
+
     def tell(seen: MigrationProgress) -> None:
+        nonlocal told_at
         if seen.total:
             ctx.progress(max(0, seen.total - seen.left), seen.total)
+        if time.monotonic() >= told_at + TELL_SECONDS:
+            told_at = time.monotonic()
+            ctx.save_facts(seen=asdict(seen))
         ctx.check()
 
     observe.migrating(vm)
@@ -114,6 +124,9 @@ def settle(ctx: Context) -> None:
     observe.migrated(vm, target)
     vm.host = target
     look(vm)
+    if done := migration.completed(link_of(target), str(vm.pk)):
+        ctx.save_facts(done=asdict(done))
+        ctx.log(f"{done.elapsed_ms} ms in all, {done.done >> 20} MiB; it stood still for {done.downtime_ms} ms.")
 
 
 def _end(job: Job) -> None:

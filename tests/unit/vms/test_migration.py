@@ -3,9 +3,11 @@
 import pytest
 from django.core.exceptions import PermissionDenied
 from django.urls import reverse
+from django.utils import timezone
 
 from hosts.models import HostStatus, HostTransport
 from hypervisor.migration import MigrationOptions
+from jobs.models import Job
 from portal.errors import FieldError, NotPossible
 from tests.build import make_cluster, make_host, make_user, make_vm
 from vms import observe
@@ -101,3 +103,19 @@ def test_a_selection_moves_each_to_the_host_that_is_best_for_it(running, root):
     results = vms.bulk(root, [vm, still], "migrate")
     assert [(result.vm, bool(result.job)) for result in results] == [(vm, True), (still, False)]
     assert "not running" in results[1].reason and results[0].job.params["target"] == ""
+
+
+def test_the_page_of_migrations_shows_what_runs_and_what_ended_to_who_may_see_it(client, running, root):
+    vm, other = running
+    job = services.migrate(root, vm)
+    seen = {"left": 5 << 20, "rate": 3 << 20, "downtime_ms": 120, "done": 7 << 20}
+    Job.objects.filter(pk=job.pk).update(status="running", facts={"source": str(vm.host_id), "target": str(other.pk), "seen": seen})
+    client.force_login(root)
+    page = client.get("/migrations/").content.decode()
+    assert all(words in page for words in (vm.name, other.name, "5 MiB", "3 MiB/s", "120 ms", f"/jobs/{job.pk}/cancel/"))
+    done = {"elapsed_ms": 1234, "downtime_ms": 56, "done": 9 << 20}
+    Job.objects.filter(pk=job.pk).update(status="succeeded", finished_at=timezone.now(), facts={"done": done})
+    page = client.get("/migrations/").content.decode()
+    assert all(words in page for words in ("1234 ms", "56 ms", "9 MiB")) and "No VM is on its way" in page
+    client.force_login(make_user("stranger"))
+    assert vm.name not in client.get("/migrations/").content.decode()
