@@ -3,7 +3,7 @@
 from django import forms
 
 from accounts.models import User
-from hosts.models import Cluster, DataCenter, SchedulingPolicy
+from hosts.models import Balancing, Cluster, DataCenter, SchedulingPolicy
 
 
 class NewHostForm(forms.Form):
@@ -58,6 +58,15 @@ class EditClusterForm(forms.Form):
     )
     migrations_per_host = forms.IntegerField(min_value=1, max_value=64, label="Migrations of a host at the same time")
     migrations_at_once = forms.IntegerField(min_value=1, max_value=1024, label="Migrations of the cluster at the same time")
+    balancing = forms.ChoiceField(
+        choices=Balancing.choices,
+        label="VMs are moved to balance the cluster",
+        help_text="By itself: as the policy wants it, within the limits below; never while a host is silent or rests.",
+    )
+    moves_per_hour = forms.IntegerField(min_value=1, max_value=1000, label="Moves by itself within an hour")
+    minimal_gain = forms.IntegerField(
+        min_value=1, max_value=100, label="Least gain of a move", help_text="Percent points by which it brings two hosts closer."
+    )
     description = forms.CharField(max_length=4000, required=False)
 
 

@@ -15,6 +15,9 @@ from portal.errors import FieldError, NotPossible
 from portal.live import publish
 from portal.names import valid_name
 
+# Settings of a cluster that forms have checked.
+_NUMBERS = ("migrations_per_host", "migrations_at_once", "balancing", "moves_per_hour", "minimal_gain")
+
 
 def create_data_center(user: User, name: str, description: str = "") -> DataCenter:
     """Raises PermissionDenied, FieldError (name taken)."""
@@ -46,7 +49,7 @@ def create_cluster(user: User, data_center: DataCenter, name: str, cpu_model: st
 def edit_cluster(user: User, cluster: Cluster, changes: Mapping[str, Any]) -> Cluster:
     """Changes some of its fields; VMs get another `cpu_model` when they next start. Raises PermissionDenied, FieldError."""
     require(user, "cluster.edit", cluster)
-    _apply(cluster, changes, {"name", "description", "cpu_model", "policy", "migrations_per_host", "migrations_at_once"})
+    _apply(cluster, changes, {"name", "description", "cpu_model", "policy", *_NUMBERS})
     return _save(user, cluster, "edited", cluster.data_center.clusters.all())
 
 
@@ -82,8 +85,7 @@ _CLEAN: dict[str, Callable[[Any], Any]] = {
     "name": valid_name,
     "cpu_model": valid_cpu_model,
     "policy": _as_it_is,
-    "migrations_per_host": _as_it_is,
-    "migrations_at_once": _as_it_is,
+    **dict.fromkeys(_NUMBERS, _as_it_is),
 }
 
 
@@ -93,11 +95,7 @@ def _save(user: User, obj: Any, what: str, siblings: Any) -> Any:
     if siblings.exclude(pk=obj.pk).filter(name__iexact=obj.name).exists():
         raise taken
     obj.rev += 1
-    names = (
-        ("name", "description", "cpu_model", "policy_id", "migrations_per_host", "migrations_at_once")
-        if isinstance(obj, Cluster)
-        else ("name", "description")
-    )
+    names = ("name", "description", "cpu_model", "policy_id", *_NUMBERS) if isinstance(obj, Cluster) else ("name", "description")
     change = audit.changes(audit.stored(obj, *names), audit.snapshot(obj, *names))
     try:
         with transaction.atomic():

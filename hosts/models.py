@@ -29,6 +29,13 @@ class DataCenter(Entity):
         constraints = [models.UniqueConstraint(Lower("name"), name="data_center_name_unique")]
 
 
+class Balancing(models.TextChoices):
+    """Whether VMs are moved to keep the cluster as its policy wants it."""
+
+    OFF = "off", "by hand"
+    AUTOMATIC = "automatic", "by itself"
+
+
 class Cluster(Entity):
     """Hosts alike enough to run each other's VMs."""
 
@@ -40,6 +47,9 @@ class Cluster(Entity):
     policy = models.ForeignKey("hosts.SchedulingPolicy", null=True, blank=True, on_delete=models.PROTECT, related_name="clusters")
     migrations_per_host = models.PositiveSmallIntegerField(default=2, help_text="VMs that leave or enter one host at the same time")
     migrations_at_once = models.PositiveSmallIntegerField(default=8, help_text="VMs that move in the whole cluster at the same time")
+    balancing = models.CharField(max_length=16, choices=Balancing, default=Balancing.OFF)
+    moves_per_hour = models.PositiveSmallIntegerField(default=6, help_text="VMs that balancing moves within an hour")
+    minimal_gain = models.PositiveSmallIntegerField(default=10, help_text="percent points by which a move brings two hosts closer, at least")
     # What happens to a host that does not answer: hosts.power.fencing.
     fencing_enabled = models.BooleanField(default=True)
     fence_after_seconds = models.PositiveIntegerField(default=60)

@@ -3,12 +3,13 @@
 from celery import shared_task
 
 from vms import expiry
+from vms.balancing import rounds
 from vms.consoles.thumbnails import refresh
 from vms.guest import services as guest
 from vms.ha import reserve, restarts
 from vms.pools import sweep as pools
 
-__all__ = ["keep_pools", "refresh", "run_again", "sweep_expired", "thaw", "watch_reserve"]
+__all__ = ["balance", "keep_pools", "refresh", "run_again", "sweep_expired", "thaw", "watch_reserve"]
 
 
 @shared_task(name="vms.expiry")
@@ -29,6 +30,11 @@ def run_again() -> None:
 @shared_task(name="vms.reserve")
 def watch_reserve() -> None:
     reserve.watch()
+
+
+@shared_task(name="vms.balance")
+def balance() -> None:
+    rounds.sweep()
 
 
 @shared_task(name="vms.thaw")

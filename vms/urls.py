@@ -40,6 +40,7 @@ urlpatterns = [
     path("migrations/", flight.migrations, name="migrations"),
     path("vms/<uuid:pk>/placement/", placement.decisions, name="decisions"),
     path("clusters/<uuid:pk>/scheduling/", placement.scheduling, name="scheduling"),
+    path("clusters/<uuid:pk>/balance/", placement.balance_now, name="balance"),
     path("clusters/<uuid:pk>/affinity-groups/new/", placement.new_group, name="new-affinity-group"),
     path("affinity-groups/<uuid:pk>/", placement.edit_group, name="affinity-group"),
     path("affinity-groups/<uuid:pk>/remove/", placement.remove_group, name="remove-affinity-group"),

@@ -12,12 +12,14 @@ from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
 from accounts.permissions import effective, require
+from events.models import Event
 from hosts.models import Cluster
-from hosts.scheduling import balance
 from hosts.scheduling.reserve import can_lose
 from hosts.scheduling.world import RESERVED_MIB, HostView, World
 from portal.pages.actions import REFUSALS, refuse
 from portal.pages.forms import form_page
+from vms.balancing.plans import movable_world, plan_of, why_not_now
+from vms.balancing.rounds import carry_out, moves_left
 from vms.models import VM
 from vms.pages import find as find_vm
 from vms.placement import services
@@ -53,7 +55,7 @@ def scheduling(request: HttpRequest, pk: UUID) -> HttpResponse:
     require(request.user, "host.view", cluster)
     require(request.user, "vm.view", cluster)
     world = world_of(cluster)
-    plan = balance.packed(world, MOVES_SHOWN) if "packed" in world.policy.weights else balance.even(world, MOVES_SHOWN, least_gain=1)
+    plan = plan_of(movable_world(cluster), MOVES_SHOWN, cluster.minimal_gain)
     rows = [_row(world, host) for host in world.by_name]
     context = {
         "shown": cluster,
@@ -64,12 +66,27 @@ def scheduling(request: HttpRequest, pk: UUID) -> HttpResponse:
         "room_mib": sum(row.room_mib for row in rows if not row.host.out),
         "guests": len(world.guests),
         "plan": plan,
+        "why_not_now": why_not_now(cluster),
+        "moves_left": moves_left(cluster),
+        "rounds": Event.objects.filter(kind="cluster.balanced", object_type=Cluster.OBJECT_TYPE, object_id=cluster.pk)[:5],
         "reserve": can_lose(world),
         "has_ha": any(guest.highly_available for guest in world.guests),
         "groups": cluster.affinity_groups.prefetch_related("vms"),
         "decisions": cluster.decisions.select_related("vm", "host")[:10],
     }
     return render(request, "vms/scheduling.html", context)
+
+
+@require_POST
+def balance_now(request: HttpRequest, pk: UUID) -> HttpResponse:
+    cluster = _cluster(request, pk)
+    back = reverse("vms:scheduling", args=[cluster.pk])
+    try:
+        jobs = carry_out(request.user, cluster)  # type: ignore[arg-type]
+    except REFUSALS as error:
+        return refuse(request, back, error)
+    messages.info(request, f"{len(jobs)} VM{'s are' if len(jobs) > 1 else ' is'} moved.")
+    return redirect("vms:migrations")
 
 
 def _row(world: World, host: HostView) -> HostRow:

@@ -41,7 +41,9 @@ def choose(vm: VM, job: Job | None = None, copied: Iterable[Disk] = (), wished: 
         cluster = Cluster.objects.select_for_update(of=("self",)).select_related("policy").get(pk=vm.cluster_id)
         world = world_of(cluster)
         if away:
-            world = replace(world, hosts=tuple(replace(host, out="it runs there") if host.id == str(vm.host_id) else host for host in world.hosts))
+            world = replace(
+                world, hosts=tuple(replace(host, out="it runs there") if host.id == str(vm.host_id) else host for host in world.hosts)
+            )
         decision = decide(world, guest_of(vm, copied, wished))
         home = next((verdict.host for verdict in decision.verdicts if verdict.host.id == str(vm.host_id) and not verdict.refused_by), None)
         chosen = home or decision.chosen

@@ -62,7 +62,7 @@ def _real(path: str, world: World) -> dict[str, str]:
     """Objects that exist, for each id in the path."""
     route = path.removeprefix("/api/v1").lstrip("/")
     found = {}
-    for place in re.finditer(r"\{(\w*pk|key|row)\}", route):
+    for place in re.finditer(r"\{(\w*pk|key|row|agent)\}", route):
         before = route[: place.start()].rstrip("/").rsplit("/", 1)[-1]
         found[place[1]] = str(world.key_of(route, before))
     return found

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hosts.models import HostStatus, SchedulingPolicy
+from hosts.models import HostStatus, HostTransport, SchedulingPolicy
 from tests.build import make_cluster, make_host, make_user, make_vm
 from vms.models import VmStatus
 from vms.placement.models import AffinityGroup
@@ -28,12 +28,12 @@ def text(answer) -> str:
 
 
 def test_the_scheduling_page_shows_capacity_and_a_plan_that_moves_nothing(client, admin, cluster):
-    full, _empty = make_host(name="full", cluster=cluster), make_host(name="empty", cluster=cluster)
+    full, _empty = (make_host(name=name, cluster=cluster, transport=HostTransport.TLS) for name in ("full", "empty"))
     make_host(name="gone", cluster=cluster, status=HostStatus.DOWN)
     for number in range(4):
         make_vm(name=f"vm{number}", host=full, memory_mib=1024, status=VmStatus.UP)
     page = text(client.get(f"/clusters/{cluster.pk}/scheduling/"))
-    assert "2 moves would make that" in page and "nothing is moved" in page and "it is down" in page
+    assert "2 moves would make that" in page and "moved by hand only" in page and "it is down" in page
     assert "Nothing was decided yet." in page
     assert {vm.host for vm in cluster.vms.all()} == {full}
 
@@ -88,6 +88,7 @@ def test_a_policy_is_copied_changed_given_to_a_cluster_and_removed(client, admin
     assert client.post("/policies/new/", body | {"memory_overcommit": 50, "name": "x"}).status_code == 422
     edit = f"/clusters/{cluster.pk}/edit/"
     fields = {"name": "Default", "cpu_model": "qemu64", "description": "", "migrations_per_host": 2, "migrations_at_once": 8}
+    fields |= {"balancing": "off", "moves_per_hour": 6, "minimal_gain": 10}
     answer = client.post(edit, fields | {"policy": ours.pk})
     assert answer.status_code == 302
     cluster.refresh_from_db()

@@ -60,7 +60,7 @@ def test_each_action_in_each_state(status, action):
 
 
 @pytest.mark.parametrize("status", VmStatus)
-@pytest.mark.parametrize("host_status", [HostStatus.NON_RESPONSIVE, HostStatus.DOWN, HostStatus.FENCING, HostStatus.INSTALLING])
+@pytest.mark.parametrize("host_status", [HostStatus.NON_RESPONSIVE, HostStatus.FENCING, HostStatus.INSTALLING])
 def test_on_a_host_that_does_not_answer_only_rows_can_change(status, host_status):
     found = vm(status, host_status=host_status)
     assert possible(found) == POSSIBLE[status] & {"edit"}
@@ -68,6 +68,11 @@ def test_on_a_host_that_does_not_answer_only_rows_can_change(status, host_status
         reason = check(action, found).reason
         assert "node1" in reason
         assert host_status.label.lower() in reason
+
+
+@pytest.mark.parametrize("status", VmStatus)
+def test_of_a_host_that_is_known_to_be_off_vms_may_start_elsewhere(status):
+    assert possible(vm(status, host_status=HostStatus.DOWN)) == POSSIBLE[status] & {"edit", "start", "start_paused", "run_once"}
 
 
 @pytest.mark.parametrize("status", VmStatus)

@@ -1,0 +1,1 @@
+"""Keeping a cluster as its policy wants it: moves by itself, within limits."""
