@@ -99,6 +99,8 @@ def _look_at_leases(now: datetime) -> None:
 def _ask(row: Restart) -> Job | None:
     """None while nothing can be done: the VM is busy, or nobody knows whether it runs."""
     vm, params = row.vm, {}
+    if vm.expires_at is not None and vm.expires_at <= timezone.now():
+        return None  # its time ended: it stays down unless it is prolonged
     if vm.status == VmStatus.UNKNOWN and vm.restart_by_lease:
         params = {"by_lease": True}
     elif vm.status != VmStatus.DOWN:

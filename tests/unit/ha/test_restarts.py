@@ -151,6 +151,14 @@ def test_who_runs_by_whose_hand_ever_or_is_protected_no_more_waits_for_nothing(h
     assert not Restart.objects.exists()
 
 
+def test_a_machine_whose_time_ended_stays_down(host):
+    vm = protected(host, expires_at=timezone.now() - timedelta(minutes=1))
+    ends(host, vm)
+    assert restarts.sweep() == []
+    VM.objects.update(expires_at=None)
+    assert asked(restarts.sweep()) == [vm.name]
+
+
 # -- leases
 
 
