@@ -11,7 +11,7 @@ from jobs.engine import register
 from jobs.errors import StepFailed
 from jobs.kinds import StepDef
 from vms import jobs_run
-from vms.ha import restarts
+from vms.ha import lease, restarts
 from vms.models import VM, VmStatus
 from vms.placement import services as placement
 from vms.steps import define, find_vm, is_alive, link_to, look
@@ -38,6 +38,8 @@ def _start_where_its_disks_are_free(ctx: Context, vm: VM) -> None:
     home = vm.host
     if home is not None and home.status == HostStatus.UP:
         raise StepFailed(f"{home.name} answers again.")
+    if reason := lease.why_not(vm):  # a disk was attached since this was allowed
+        raise StepFailed(f"The locks of its disks cannot tell whether it runs: {reason}")
     target = placement.choose(vm, ctx.job, away=True)
     vm.host = target  # in memory alone
     try:

@@ -183,6 +183,17 @@ def test_locks_are_asked_only_after_storage_servers_let_go_of_a_dead_hosts(host,
     assert not Restart.objects.filter(vm=other).exists()
 
 
+def test_a_disk_without_locks_that_came_later_ends_what_locks_may_decide(host, settings):
+    make_host(cluster=host.cluster)
+    vm = on_shared_storage(protected(host, restart_by_lease=True))
+    DiskAttachment.objects.create(vm=vm, disk=make_disk(domain=make_storage(kind="iscsi", data_center=vm.cluster.data_center)), target="vdb")
+    silent(host, settings.HA_LEASE_SECONDS + 5)
+    (job,) = restarts.sweep()
+    runner.run(job.pk)
+    job.refresh_from_db()
+    assert job.status == JobStatus.FAILED and "cannot tell whether it runs" in job.error
+
+
 # -- what people see and say
 
 
