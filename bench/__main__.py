@@ -19,6 +19,7 @@ MODULES = (
     "template_vm",
     "copy_disk",
     "migrate",
+    "evacuate",
     "ha_restart",
     "event_latency",
     "fanout",

@@ -30,7 +30,7 @@ def _through_api(stack: Stack, vm: str, target: str) -> float:
     return time.perf_counter() - begin
 
 
-def _by_virsh(source: str, target: str, address: str, vm: str) -> float:
+def by_virsh(source: str, target: str, address: str, vm: str) -> float:
     flags = ("--live", "--p2p", "--tls", "--persistent", "--undefinesource", "--auto-converge")
     command = ["virsh", "-q", "-c", source, "migrate", *flags, vm, target.partition("?")[0], f"tcp://{address}"]
     begin = time.perf_counter()
@@ -65,7 +65,7 @@ def measure() -> list[Figure]:
             mine = _through_api(stack, vm, target)
             still = _downtime(uris[target], vm)
             stack.manage("shell", "-c", _UNPLUG.format(vm=vm))
-            peer = _by_virsh(uris[target], uris[source], hosts[source]["address"], vm)
+            peer = by_virsh(uris[target], uris[source], hosts[source]["address"], vm)
             until(lambda source=source: where() == source, 20, "the watcher to see that it came back")
             if number:  # the first warms both
                 ours.append(mine)
