@@ -61,7 +61,7 @@ class EditClusterForm(forms.Form):
     balancing = forms.ChoiceField(
         choices=Balancing.choices,
         label="VMs are moved to balance the cluster",
-        help_text="By itself: as the policy wants it, within the limits below; never while a host is silent or rests.",
+        help_text="By itself: as the policy wants it, within the limits below; never while a host is silent, fenced or emptied.",
     )
     moves_per_hour = forms.IntegerField(min_value=1, max_value=1000, label="Moves by itself within an hour")
     minimal_gain = forms.IntegerField(

@@ -12,6 +12,10 @@ from django.test import Client
 from vms.models import VM
 
 
+# Those of this test, so that its end can wait for what their applications still write.
+opened: list["Socket"] = []
+
+
 class Socket:
     """A browser's end.
 
@@ -41,6 +45,7 @@ class Socket:
             await application(scope, receive, wait_and_send)
 
         self._app = ApplicationCommunicator(application_of_a_slow_browser, scope)
+        opened.append(self)
 
     async def connect(self, seconds: float = 5) -> bool:
         """True when the application accepts."""
@@ -88,6 +93,12 @@ class Socket:
     async def leave(self) -> None:
         await self._app.send_input({"type": "websocket.disconnect", "code": 1001})
         await self._app.wait(5)
+
+    async def end(self) -> None:
+        """As when the browser goes away; nothing when the application has ended."""
+        if self._app.future is not None and not self._app.future.done():
+            self.reads.set()
+            await self.leave()
 
 
 class Browser:

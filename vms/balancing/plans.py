@@ -1,17 +1,16 @@
 """What a cluster's policy would move now, without what must not be moved."""
 
-from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from django.db.models import Q
 from django.utils import timezone
 
-from hosts.models import Cluster, HostStatus
+from hosts.models import Cluster, HostStatus, HostTransport
 from hosts.scheduling import balance
 from hosts.scheduling.balance import Plan
 from hosts.scheduling.world import World
 from jobs.models import Job, JobStatus, Lock
-from vms.migration.services import why_not_live
 from vms.models import VM, VmStatus
 from vms.placement.snapshot import world_of
 
@@ -22,8 +21,9 @@ _UNSETTLED = (HostStatus.NON_RESPONSIVE, HostStatus.FENCING, HostStatus.PREPARIN
 
 
 def plan_of(world: World, most: int, least_gain: float) -> Plan:
-    """As the cluster's policy weighs: its hosts evenly full, or as many as possible empty."""
-    if "packed" in world.policy.weights:
+    """As the cluster's policy weighs more: its hosts evenly full, or as many as possible empty."""
+    weights = world.policy.weights
+    if weights.get("packed", 0) > weights.get("even", 0):
         return balance.packed(world, most)
     return balance.even(world, most, least_gain)
 
@@ -31,16 +31,33 @@ def plan_of(world: World, most: int, least_gain: float) -> Plan:
 def movable_world(cluster: Cluster, now: datetime | None = None) -> World:
     """The cluster with those VMs held in place that cannot move, are busy, or have moved lately."""
     world = world_of(cluster)
-    held = _held([guest.id for guest in world.guests if ":" not in guest.id], now or timezone.now())
-    return replace(world, guests=tuple(replace(guest, migratable=guest.migratable and guest.id not in held) for guest in world.guests))
+    held, needs = _held(cluster, now or timezone.now()), _storage(cluster)
+    guests = (
+        replace(guest, migratable=guest.migratable and guest.id not in held, needs_storage=needs.get(guest.id, {}))
+        for guest in world.guests
+    )
+    return replace(world, guests=tuple(guests))
 
 
-def _held(ids: Iterable[str], now: datetime) -> set[str]:
-    rows = VM.objects.filter(pk__in=list(ids)).select_related("host", "cluster")
-    held = {str(vm.pk) for vm in rows if vm.status != VmStatus.UP or why_not_live(vm)}
+def _held(cluster: Cluster, now: datetime) -> set[str]:
+    """By the rules of `why_not_live`, for all VMs at once: the cluster's row is locked meanwhile, and starts wait for it."""
+    tied = Q(attachments__disk__host__isnull=False) | Q(attachments__disk__isnull=False, attachments__disk__domain=None)
+    held = {str(key) for key in cluster.vms.exclude(status=VmStatus.UP).values_list("pk", flat=True)}
+    held |= {
+        str(key) for key in cluster.vms.filter(tied | Q(host=None) | ~Q(host__transport=HostTransport.TLS)).values_list("pk", flat=True)
+    }
     held |= {str(key) for key in Lock.objects.filter(object_type=VM.OBJECT_TYPE).values_list("object_id", flat=True)}
     moved = Job.objects.filter(kind="vm.migrate", finished_at__gt=now - REST)
     return held | {str(key) for key in moved.values_list("object_id", flat=True)}
+
+
+def _storage(cluster: Cluster) -> dict[str, dict[str, str]]:
+    """VM id -> the storage domains that its host must have; without this, moves are planned that the job refuses."""
+    found: dict[str, dict[str, str]] = {}
+    rows = cluster.vms.filter(attachments__disk__domain__isnull=False)
+    for vm, domain, name in rows.values_list("pk", "attachments__disk__domain_id", "attachments__disk__domain__name"):
+        found.setdefault(str(vm), {})[str(domain)] = name
+    return found
 
 
 def why_not_now(cluster: Cluster) -> str:

@@ -33,9 +33,9 @@ def sweep(now: datetime | None = None) -> list[Job]:
 
 
 def moves_left(cluster: Cluster, now: datetime | None = None) -> int:
-    """How many VMs may still be moved by balancing within this hour."""
+    """How many VMs may still be moved by balancing itself within this hour; what people carry out does not count."""
     since = (now or timezone.now()) - timedelta(hours=1)
-    done = Job.objects.filter(kind="vm.migrate", params__balancing=str(cluster.pk), created_at__gt=since).count()
+    done = Job.objects.filter(kind="vm.migrate", params__balancing=str(cluster.pk), user=None, created_at__gt=since).count()
     return max(0, cluster.moves_per_hour - done)
 
 

@@ -3,13 +3,17 @@
 from datetime import timedelta
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from events.models import Event
-from hosts.models import Balancing, Cluster, Host, HostStatus, HostTransport
+from hosts.models import Balancing, Cluster, Host, HostStatus, HostTransport, SchedulingPolicy
 from jobs.models import Job, JobStatus
+from storage.models import StorageDomainHost
 from tests.build import make_cluster, make_disk, make_host, make_storage, make_user, make_vm
 from vms.balancing import rounds
+from vms.balancing.plans import movable_world
 from vms.models import DiskAttachment, VmStatus
 
 pytestmark = pytest.mark.django_db
@@ -87,6 +91,39 @@ def test_vms_with_disks_of_their_hosts_own_stay(cluster):
     for vm in cluster.vms.all():
         DiskAttachment.objects.create(vm=vm, disk=make_disk(domain=domain, host=host), target="vda")
     assert rounds.sweep() == []
+
+
+def test_a_host_without_the_storage_is_no_target(cluster):
+    domain = make_storage(data_center=cluster.data_center)
+    for vm in cluster.vms.all():
+        DiskAttachment.objects.create(vm=vm, disk=make_disk(domain=domain), target="vda")
+    StorageDomainHost.objects.filter(domain=domain).delete()
+    for host in cluster.hosts.all():
+        StorageDomainHost.objects.create(domain=domain, host=host, status="active" if host.name == "full" else "inactive")
+    assert rounds.sweep() == []
+    StorageDomainHost.objects.update(status="active")
+    assert len(rounds.sweep()) == 4
+
+
+def test_a_plan_takes_as_many_queries_whatever_the_cluster_has(cluster, django_assert_num_queries):
+    with CaptureQueriesContext(connection) as few:
+        movable_world(cluster)
+    host = Host.objects.get(name="full")
+    for number in range(8):
+        make_vm(name=f"more{number}", cluster=cluster, host=host, memory_mib=64, status=VmStatus.UP)
+    with django_assert_num_queries(len(few)):
+        movable_world(cluster)
+
+
+def test_a_little_wish_to_pack_does_not_empty_hosts(cluster):
+    policy = SchedulingPolicy.objects.create(name="Nearly even", weights={"even": 10, "packed": 1})
+    Cluster.objects.update(policy=policy)
+    assert {job.title.rsplit(" ", 1)[-1] for job in rounds.sweep()} == {"empty"}
+
+
+def test_what_people_carry_out_does_not_use_up_the_hour(cluster):
+    rounds.carry_out(make_user(role="SuperUser"), cluster)
+    assert rounds.moves_left(cluster) == cluster.moves_per_hour
 
 
 # -- the page

@@ -1,9 +1,10 @@
 """A VM that runs, its display, and the sockets of signed-in browsers."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
+from tests import sockets
 from tests.build import make_host, make_user, make_vm
 from tests.rfb_server import RfbServer
 from tests.sockets import Browser
@@ -12,6 +13,15 @@ from vms.consoles.reach import DisplayAddress
 from vms.models import VM
 
 SECRET = "s3cret12"
+
+
+@pytest.fixture(autouse=True)
+async def sockets_end(transactional_db: None) -> AsyncIterator[None]:
+    """What an application writes after a test must not meet the next one's tables."""
+    sockets.opened.clear()
+    yield
+    for socket in sockets.opened:
+        await socket.end()
 
 
 @pytest.fixture
