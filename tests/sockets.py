@@ -11,7 +11,6 @@ from django.test import Client
 
 from vms.models import VM
 
-
 # Those of this test, so that its end can wait for what their applications still write.
 opened: list["Socket"] = []
 
