@@ -9,6 +9,7 @@ import pytest
 from hosts import observe as hosts_observe
 from hosts.connect import forget, link_of
 from hosts.models import Host, HostStatus
+from hypervisor import capabilities
 from hypervisor.domain_state import DomainState
 from hypervisor.domains import list_domains
 from hypervisor.domains import state as state_of
@@ -93,7 +94,7 @@ def test_after_its_host_died_it_runs_elsewhere_once_and_the_host_returns_to_noth
     # The host comes back with its old definition.
     healthy_lab.heal_host(home.name)
     forget(home)
-    assert hosts_observe.seen(home)
+    assert hosts_observe.seen(home, capabilities.read(link_of(home)))
     records = list_domains(link_of(home))
     assert [record.uuid for record in records] == [str(vm.pk)]
     observe.sync_host(home, records)
@@ -154,7 +155,7 @@ def test_a_person_who_is_wrong_about_a_host_does_no_harm(registered, healthy_lab
     assert processes(healthy_lab, vm) == [home.name]
     healthy_lab.heal_host(home.name)
     forget(home)
-    hosts_observe.seen(home)
+    assert hosts_observe.seen(home, capabilities.read(link_of(home)))
     observe.sync_host(home, list_domains(link_of(home)))
     observe.sync_host(other, list_domains(link_of(other)))
     vm.refresh_from_db()
