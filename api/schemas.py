@@ -179,11 +179,12 @@ class ActionIn(Input):
 
 class MigrateIn(Input):
     host: str | None = Field(None, description="name or id; the best when absent")
-    bandwidth_mib: int = Field(0, ge=0, description="at most so much a second; 0: no limit")
-    downtime_ms: int = Field(0, ge=0, description="how long it may stand still at the end; 0: QEMU's own")
-    auto_converge: bool = Field(True, description="slow the guest down when it writes faster than the network carries")
-    compress: bool = False
-    post_copy: bool = Field(False, description="finish at the target when it does not converge")
+    bandwidth_mib: int | None = Field(None, ge=0, description="at most so much a second; 0: no limit. This and the others: as the cluster's migration policy says when absent")
+    downtime_ms: int | None = Field(None, ge=0, description="how long it may stand still at the end; 0: QEMU's own")
+    auto_converge: bool | None = Field(None, description="slow the guest down when it writes faster than the network carries")
+    compress: bool | None = None
+    post_copy: bool | None = Field(None, description="finish at the target when it has not ended in time")
+    post_copy_after_s: int | None = Field(None, ge=1, description="that time")
 
 
 class HostActionIn(Input):

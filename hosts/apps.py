@@ -3,9 +3,11 @@ from django.db.models.signals import post_migrate
 
 
 def _write_policies(**kwargs: object) -> None:
-    from hosts.scheduling.policies import ensure_predefined
+    from hosts.migration_policies import policies as migration
+    from hosts.scheduling import policies as scheduling
 
-    ensure_predefined()
+    scheduling.ensure_predefined()
+    migration.ensure_predefined()
 
 
 class HostsConfig(AppConfig):

@@ -3,7 +3,7 @@
 from django import forms
 
 from accounts.models import User
-from hosts.models import Balancing, Cluster, DataCenter, SchedulingPolicy
+from hosts.models import Balancing, Cluster, DataCenter, MigrationPolicy, SchedulingPolicy
 
 
 class NewHostForm(forms.Form):
@@ -56,6 +56,9 @@ class EditClusterForm(forms.Form):
     policy = forms.ModelChoiceField(
         SchedulingPolicy.objects.all(), required=False, empty_label="Even, unless said otherwise", label="Scheduling policy"
     )
+    migration_policy = forms.ModelChoiceField(
+        MigrationPolicy.objects.all(), required=False, empty_label="Careful, unless said otherwise", label="Migration policy"
+    )
     migrations_per_host = forms.IntegerField(min_value=1, max_value=64, label="Migrations of a host at the same time")
     migrations_at_once = forms.IntegerField(min_value=1, max_value=1024, label="Migrations of the cluster at the same time")
     balancing = forms.ChoiceField(
@@ -65,7 +68,7 @@ class EditClusterForm(forms.Form):
     )
     moves_per_hour = forms.IntegerField(min_value=1, max_value=1000, label="Moves by itself within an hour")
     minimal_gain = forms.IntegerField(
-        min_value=1, max_value=100, label="Least gain of a move", help_text="Percent points by which it brings two hosts closer."
+        min_value=1, max_value=100, label="Least gain of a move", help_text="Percent points by which it brings two hosts closer. A policy that packs empties whole hosts instead."
     )
     description = forms.CharField(max_length=4000, required=False)
 

@@ -15,6 +15,7 @@ from portal.errors import FieldError, NotPossible
 from portal.live import publish
 from portal.names import valid_name
 
+_POLICIES = ("policy", "migration_policy")
 # Settings of a cluster that forms have checked.
 _NUMBERS = ("migrations_per_host", "migrations_at_once", "balancing", "moves_per_hour", "minimal_gain")
 
@@ -49,7 +50,7 @@ def create_cluster(user: User, data_center: DataCenter, name: str, cpu_model: st
 def edit_cluster(user: User, cluster: Cluster, changes: Mapping[str, Any]) -> Cluster:
     """Changes some of its fields; VMs get another `cpu_model` when they next start. Raises PermissionDenied, FieldError."""
     require(user, "cluster.edit", cluster)
-    _apply(cluster, changes, {"name", "description", "cpu_model", "policy", *_NUMBERS})
+    _apply(cluster, changes, {"name", "description", "cpu_model", *_POLICIES, *_NUMBERS})
     return _save(user, cluster, "edited", cluster.data_center.clusters.all())
 
 
@@ -84,8 +85,7 @@ def _as_it_is(value: Any) -> Any:
 _CLEAN: dict[str, Callable[[Any], Any]] = {
     "name": valid_name,
     "cpu_model": valid_cpu_model,
-    "policy": _as_it_is,
-    **dict.fromkeys(_NUMBERS, _as_it_is),
+    **dict.fromkeys((*_POLICIES, *_NUMBERS), _as_it_is),
 }
 
 
@@ -95,7 +95,7 @@ def _save(user: User, obj: Any, what: str, siblings: Any) -> Any:
     if siblings.exclude(pk=obj.pk).filter(name__iexact=obj.name).exists():
         raise taken
     obj.rev += 1
-    names = ("name", "description", "cpu_model", "policy_id", *_NUMBERS) if isinstance(obj, Cluster) else ("name", "description")
+    names = ("name", "description", "cpu_model", "policy_id", "migration_policy_id", *_NUMBERS) if isinstance(obj, Cluster) else ("name", "description")
     change = audit.changes(audit.stored(obj, *names), audit.snapshot(obj, *names))
     try:
         with transaction.atomic():

@@ -45,6 +45,7 @@ class Cluster(Entity):
     data_center = models.ForeignKey(DataCenter, on_delete=models.PROTECT, related_name="clusters")
     cpu_model = models.CharField(max_length=64, default="qemu64", help_text="CPU model that every VM of the cluster sees")
     policy = models.ForeignKey("hosts.SchedulingPolicy", null=True, blank=True, on_delete=models.PROTECT, related_name="clusters")
+    migration_policy = models.ForeignKey("hosts.MigrationPolicy", null=True, blank=True, on_delete=models.PROTECT, related_name="clusters")
     migrations_per_host = models.PositiveSmallIntegerField(default=2, help_text="VMs that leave or enter one host at the same time")
     migrations_at_once = models.PositiveSmallIntegerField(default=8, help_text="VMs that move in the whole cluster at the same time")
     balancing = models.CharField(max_length=16, choices=Balancing, default=Balancing.OFF)
@@ -156,5 +157,6 @@ class Watcher(models.Model):
     seen_at = models.DateTimeField()
 
 
+from hosts.migration_policies.models import MigrationPolicy  # noqa: E402, F401
 from hosts.power.models import HostPower, PowerAgent  # noqa: E402, F401  models of this app in modules of their own
 from hosts.scheduling.models import SchedulingPolicy  # noqa: E402, F401

@@ -1,6 +1,7 @@
 from django.urls import include, path
 
 from hosts import inventory_pages, pages
+from hosts.migration_policies import pages as migration
 from hosts.power import pages as power
 from hosts.scheduling import pages as scheduling
 
@@ -29,6 +30,10 @@ urlpatterns = [
     path("policies/new/", scheduling.new_policy, name="new-policy"),
     path("policies/<uuid:pk>/", scheduling.edit_policy, name="scheduling-policy"),
     path("policies/<uuid:pk>/remove/", scheduling.remove_policy, name="remove-policy"),
+    path("migration-policies/", migration.policy_list, name="migration-policies"),
+    path("migration-policies/<uuid:pk>/", migration.edit_policy, name="migration-policy"),
+    path("migration-policies/<uuid:pk>/copy/", migration.new_policy, name="new-migration-policy"),
+    path("migration-policies/<uuid:pk>/remove/", migration.remove_policy, name="remove-migration-policy"),
     path("data-centers/", inventory_pages.data_centers, name="data-centers"),
     path("data-centers/new/", inventory_pages.new_data_center, name="new-data-center"),
     path("data-centers/<uuid:pk>/", inventory_pages.data_center, name="data-center"),

@@ -27,7 +27,8 @@ class MigrationOptions:
         downtime_ms: how long the guest may stand still at the end, 0: QEMU's own (300).
         auto_converge: slows the guest down when it writes faster than the network carries.
         compress: fewer bytes for more CPU.
-        post_copy: when it does not converge, runs at the target and fetches the rest; a failure then loses the guest.
+        post_copy: when it has not ended in time, runs at the target and fetches the rest; a failure then loses the guest.
+        post_copy_after_s: that time, in seconds.
     """
 
     bandwidth_mib: int = 0
@@ -35,6 +36,7 @@ class MigrationOptions:
     auto_converge: bool = True
     compress: bool = False
     post_copy: bool = False
+    post_copy_after_s: int = 60
 
 
 @dataclass(frozen=True)
@@ -111,27 +113,32 @@ def give_clipboard(link: HostLink, uuid: str) -> None:
     link.call(run, what="plugging the clipboard in")
 
 
-def follow(link: HostLink, uuid: str, tell: Tell) -> None:
-    """Waits for a migration that somebody else began, such as a worker of ours that died."""
+def follow(link: HostLink, uuid: str, options: MigrationOptions, tell: Tell) -> None:
+    """Waits for a migration that somebody else began with these options, such as a worker of ours that died."""
 
     def is_over() -> bool:
         time.sleep(POLL_SECONDS)  # libvirt has no event for "no job any more" in 9.0
         return progress_of(link, uuid) is None
 
-    _watch(link, uuid, MigrationOptions(), tell, is_over)
+    _watch(link, uuid, options, tell, is_over)
 
 
 def _watch(link: HostLink, uuid: str, options: MigrationOptions, tell: Tell, is_over: Callable[[], bool]) -> None:
-    asked = False
+    """Once its memory is fetched by the target nothing can call the migration back: `abort` does nothing then."""
+    downtime_asked = switched = False
     try:
         while not is_over():
             seen = progress_of(link, uuid)
             if seen is None:
                 continue
-            if options.downtime_ms and not asked:
-                asked = True
+            if options.downtime_ms and not downtime_asked:
+                downtime_asked = True
                 with suppress(HypervisorError):
                     link.call(lambda connection: _set_downtime(connection, uuid, options.downtime_ms), what="setting the downtime")
+            if options.post_copy and not switched and seen.elapsed_ms >= options.post_copy_after_s * 1000:
+                switched = True
+                with suppress(HypervisorError):
+                    link.call(lambda connection: _start_post_copy(connection, uuid), what="going on at the target")
             tell(seen)
     except BaseException:
         abort(link, uuid)
@@ -142,6 +149,10 @@ def _watch(link: HostLink, uuid: str, options: MigrationOptions, tell: Tell, is_
 
 def _set_downtime(connection: libvirt.virConnect, uuid: str, milliseconds: int) -> None:
     connection.lookupByUUIDString(uuid).migrateSetMaxDowntime(milliseconds, 0)
+
+
+def _start_post_copy(connection: libvirt.virConnect, uuid: str) -> None:
+    connection.lookupByUUIDString(uuid).migrateStartPostCopy(0)
 
 
 def _flags(options: MigrationOptions) -> int:

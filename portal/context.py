@@ -46,6 +46,7 @@ SECTIONS: tuple[tuple[str, tuple[Place, ...]], ...] = (
             Place("hosts:list", "Hosts", "server-2", "host.view", "hosts"),
             Place("hosts:clusters", "Clusters", "sitemap", "cluster.view", "clusters"),
             Place("hosts:policies", "Scheduling policies", "scale", "cluster.edit"),
+            Place("hosts:migration-policies", "Migration policies", "arrows-exchange", "cluster.edit"),
             Place("hosts:data-centers", "Data centers", "building", "data_center.view", "data-centers"),
             Place("storage:list", "Storage domains", "database", "storage_domain.view", "storage"),
             Place("storage:disks", "Disks and ISOs", "disc", "disk.view", "disks"),

@@ -127,6 +127,7 @@ CELERY_BEAT_SCHEDULE = {
     "vm-expiry": {"task": "vms.expiry", "schedule": timedelta(minutes=1)},
     "pools": {"task": "vms.pools", "schedule": timedelta(seconds=15), "options": {"expires": 15}},
     "high-availability": {"task": "vms.ha", "schedule": timedelta(seconds=3), "options": {"expires": 3}},
+    "vm-records": {"task": "vms.records", "schedule": timedelta(minutes=1), "options": {"expires": 60}},
     "balancing": {"task": "vms.balance", "schedule": timedelta(minutes=1), "options": {"expires": 60}},
     "ha-reserve": {"task": "vms.reserve", "schedule": timedelta(minutes=1), "options": {"expires": 60}},
     "fencing": {"task": "hosts.fencing", "schedule": timedelta(seconds=5), "options": {"expires": 5}},

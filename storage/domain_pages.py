@@ -13,7 +13,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from accounts.permissions import anywhere, effective, require
 from accounts.views.grants import described_grants
-from hosts.models import Host
+from hosts.models import Cluster, Host
 from jobs.engine import holder_of
 from portal.pages import lists
 from portal.pages.actions import REFUSALS, answer, entries, refuse
@@ -26,6 +26,7 @@ from storage.kinds import KINDS
 from storage.models import Disk, FoundVolume, StorageDomain
 from storage.pages import find
 from storage.space import Space
+from vms.records.models import RecordsKept
 
 SHOWN_DISKS = 100
 SHOWN_FOUND = 500
@@ -120,6 +121,8 @@ def domain_detail(request: HttpRequest, pk: UUID) -> HttpResponse:
         "disks": disks[:SHOWN_DISKS],
         "shown_disks": SHOWN_DISKS,
         "found": domain.found.count() if may_edit else 0,
+        "found_vms": domain.found_vms.count() if may_edit else 0,
+        "records": RecordsKept.objects.filter(pk=pk).first(),
         "permissions": permissions,
         "grants": described_grants(obj=domain) if "grant.view" in permissions else None,
         "obj": domain,
@@ -245,6 +248,8 @@ def take_in(request: HttpRequest, pk: UUID) -> HttpResponse:
     found = domain.found.select_related("host").order_by("refusal", "name")
     context = {
         "domain": domain,
+        "vms": domain.found_vms.order_by("refusal", "name")[:SHOWN_FOUND],
+        "clusters": Cluster.objects.visible_to(request.user, "vm.create").filter(data_center=domain.data_center_id),
         "found": found[:SHOWN_FOUND],
         "more": max(0, found.count() - SHOWN_FOUND),
         "error": error,

@@ -1,7 +1,8 @@
 """Taking in what lies on a storage already: a scan lists volumes that are no disks of ours, and those chosen become disks."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
+from uuid import UUID
 
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
@@ -22,6 +23,9 @@ from storage.disks import strays
 from storage.domains import ensure
 from storage.models import Disk, DiskContent, DiskStatus, FoundVolume, StorageDomain
 from vms.models import Layer
+from vms.records import manifest
+from vms.records import reading as records
+from vms.records.models import FoundVm
 
 _HEAD_BYTES = 512
 _QCOW2 = b"QFI\xfb"
@@ -36,19 +40,28 @@ def scan(ctx: Context) -> None:
     if not hosts:
         raise StepFailed(f"{domain.name} is active on no host that is up.")
     found: list[FoundVolume] = []
+    vms: list[FoundVm] = []
     looked = hosts[:1] if domain.is_shared else hosts
     for index, host in enumerate(looked):
         ctx.progress(index, len(looked))
-        found += _on_host(domain, host)
+        seen, volumes = _on_host(domain, host)
+        found += seen
+        if domain.is_shared and domain.traits.files:
+            vms += records.look(ctx, domain, link_of(host), volumes)
+    records.judge(domain, vms, found[:LONGEST_LIST])
     with transaction.atomic():
         domain.found.all().delete()
+        domain.found_vms.all().delete()
         FoundVolume.objects.bulk_create(found[:LONGEST_LIST], batch_size=500)
+        FoundVm.objects.bulk_create(vms, batch_size=500)
     publish("storage_domain", domain.pk, "changed", domain.rev, {"status": domain.status})
     usable = sum(not volume.refusal for volume in found)
     ctx.log(f"{len(found)} volumes are no disks of Vireo's, and {usable} of them can be taken in.")
+    if vms:
+        ctx.log(f"The records there tell of {len(vms)} VMs that are none of Vireo's.")
 
 
-def _on_host(domain: StorageDomain, host: Host) -> list[FoundVolume]:
+def _on_host(domain: StorageDomain, host: Host) -> tuple[list[FoundVolume], list[pools.VolumeInfo]]:
     link, owner = link_of(host), None if domain.is_shared else host
     # What is made meanwhile is known after the look, what is deleted meanwhile is known before it.
     before, ids = strays.expected(domain, owner), strays.owners(domain, owner)
@@ -60,7 +73,7 @@ def _on_host(domain: StorageDomain, host: Host) -> list[FoundVolume]:
     paths = {volume.path for volume in volumes}
     found = []
     for volume in volumes:
-        if volume.name in known or strays.is_owned(volume.name, ids):
+        if volume.name in known or strays.is_owned(volume.name, ids) or _is_own_record(domain, volume.name):
             continue
         if not volume.capacity and not domain.traits.files:  # a target's LUN 0 is often its controller
             continue
@@ -80,7 +93,12 @@ def _on_host(domain: StorageDomain, host: Host) -> list[FoundVolume]:
                 refusal=reason,
             )
         )
-    return found
+    return found, volumes
+
+
+def _is_own_record(domain: StorageDomain, name: str) -> bool:
+    keeper = manifest.keeper_of(name)
+    return keeper is not None and keeper[0] == str(domain.pk)
 
 
 def _known(domain: StorageDomain, host: Host | None) -> set[str]:
@@ -93,6 +111,8 @@ def _refusal(domain: StorageDomain, volume: pools.VolumeInfo, paths: set[str]) -
     """Why a volume cannot be a disk of ours. Nothing of it was opened for that but by libvirt, which reads its head."""
     if len(volume.name) > 255 or len(volume.path) > 1024 or plain(volume.name) != volume.name:
         return "its name cannot be written"
+    if manifest.keeper_of(volume.name) is not None:
+        return "it tells of the VMs of another Vireo"
     if volume.format not in ("qcow2", "raw", "iso", "unknown"):
         return "it is a directory" if volume.format == "dir" else f"its format is {volume.format[:20]}: import it as an image instead"
     if volume.format == "qcow2" and not domain.traits.files:
@@ -130,15 +150,29 @@ def take_in(user: User, domain: StorageDomain, chosen: Iterable[int]) -> list[Di
         for volume in found:
             if volume.refusal:
                 raise NotPossible(f"{volume.name} cannot be taken in: {volume.refusal}.")
-        disks = _in_order(domain, found)
-        FoundVolume.objects.filter(pk__in=[volume.pk for volume in found]).delete()
-        for disk in disks:
-            publish("disk", disk.pk, "added", disk.rev, {"status": disk.status})
-            record("disk.imported", f"Disk {disk.name} was taken in from {domain.name}", obj=disk, user=user)
+        return adopt_volumes(user, domain, found)
+
+
+def adopt_volumes(
+    user: User, domain: StorageDomain, found: list[FoundVolume], known: Mapping[str, tuple[UUID, str]] | None = None
+) -> list[Disk]:
+    """Makes disks of them, in the caller's transaction, which has locked the domain's row.
+
+    Args:
+        known: volume -> id and name that the disk had; the id is kept if it is free.
+
+    Raises:
+        NotPossible: one builds on a volume that is neither a disk nor among them.
+    """
+    disks = _in_order(domain, found, known or {})
+    FoundVolume.objects.filter(pk__in=[volume.pk for volume in found]).delete()
+    for disk in disks:
+        publish("disk", disk.pk, "added", disk.rev, {"status": disk.status})
+        record("disk.imported", f"Disk {disk.name} was taken in from {domain.name}", obj=disk, user=user)
     return disks
 
 
-def _in_order(domain: StorageDomain, found: list[FoundVolume]) -> list[Disk]:
+def _in_order(domain: StorageDomain, found: list[FoundVolume], was: Mapping[str, tuple[UUID, str]]) -> list[Disk]:
     """Each after what it builds on."""
     known = {(disk.host_id, disk.path): disk for disk in Disk.objects.filter(domain=domain)}
     made, waiting = [], found
@@ -149,11 +183,23 @@ def _in_order(domain: StorageDomain, found: list[FoundVolume]) -> list[Disk]:
             raise NotPossible(f"{first.name} builds on {PurePosixPath(first.backing_path).name}: take that in with it.")
         for volume in ready:
             disk = _disk_of(domain, volume, known.get((volume.host_id, volume.backing_path)))
+            key, name = was.get(volume.name, (_id_in(volume.name), ""))
+            if key is not None and not Disk.objects.filter(pk=key).exists():
+                disk.pk = key
+            disk.name = plain(name) or disk.name
             disk.save(force_insert=True)
             known[volume.host_id, volume.path] = disk
             made.append(disk)
         waiting = [volume for volume in waiting if volume not in ready]
     return made
+
+
+def _id_in(volume: str) -> UUID | None:
+    """We call volumes by the ids of disks: one that comes back is known again by records that name it."""
+    try:
+        return UUID(PurePosixPath(volume).stem)
+    except ValueError:
+        return None
 
 
 def _disk_of(domain: StorageDomain, volume: FoundVolume, backing: Disk | None) -> Disk:

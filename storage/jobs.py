@@ -14,6 +14,7 @@ from jobs.models import Job, JobStatus
 from storage import imports, observe, on_host
 from storage.domains import running_on
 from storage.models import StorageDomain, StorageStatus
+from vms.records import keeping as records
 
 _CHECK_BYTES = 4096
 
@@ -128,6 +129,15 @@ def _back(ctx: Context) -> None:
     observe.summarize(domain)
 
 
+def _write_records(ctx: Context) -> None:
+    """While a host still has it, so that whoever gets the storage next finds its VMs as they are now."""
+    try:
+        if records.keep(_domain(ctx)):
+            ctx.log("Its VMs are written down on it.")
+    except HypervisorError as error:
+        ctx.log(f"Its VMs could not be written down: {error}")
+
+
 def _at_rest(ctx: Context) -> None:
     observe.set_status(_domain(ctx), StorageStatus.MAINTENANCE)
 
@@ -204,6 +214,7 @@ register(
     "storage.maintenance",
     [
         StepDef("rest", "Check that nothing runs from it", _rest, _back),
+        StepDef("records", "Write its VMs down on it", _write_records),
         StepDef("release", "Release it on every host", release_from_hosts, ready_on_hosts),
         StepDef("at-rest", "Take out of use", _at_rest),
     ],
@@ -212,6 +223,7 @@ register(
     "storage.detach",
     [
         StepDef("rest", "Check that nothing runs from it", _rest, _back),
+        StepDef("records", "Write its VMs down on it", _write_records),
         StepDef("release", "Take it off every host", release_from_hosts),
         StepDef("detached", "Remember its disks", _detached),
     ],

@@ -145,7 +145,10 @@ class FoundVolume(models.Model):
 
     class Meta:
         ordering = ["name"]
-        constraints = [models.UniqueConstraint(fields=["domain", "host", "name"], name="found_volume_unique", nulls_distinct=False)]
+        constraints = [  # two, for SQLite takes every NULL for another
+            models.UniqueConstraint(fields=["domain", "host", "name"], name="found_volume_unique"),
+            models.UniqueConstraint(fields=["domain", "name"], condition=models.Q(host=None), name="found_volume_unique_shared"),
+        ]
 
 
 class DiskStatus(models.TextChoices):

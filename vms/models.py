@@ -215,4 +215,5 @@ from vms.guest.models import FirstBootSettings, GuestPassword, GuestReport  # no
 from vms.ha.models import Restart  # noqa: E402, F401
 from vms.placement.models import AffinityGroup, PlacementDecision  # noqa: E402, F401
 from vms.pools.models import Pool  # noqa: E402, F401
+from vms.records.models import FoundVm, RecordsKept  # noqa: E402, F401
 from vms.snapshots.models import Layer, Position, Snapshot, SnapshotDisk  # noqa: E402, F401

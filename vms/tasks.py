@@ -8,8 +8,9 @@ from vms.consoles.thumbnails import refresh
 from vms.guest import services as guest
 from vms.ha import reserve, restarts
 from vms.pools import sweep as pools
+from vms.records import keeping
 
-__all__ = ["balance", "keep_pools", "refresh", "run_again", "sweep_expired", "thaw", "watch_reserve"]
+__all__ = ["balance", "keep_pools", "keep_records", "refresh", "run_again", "sweep_expired", "thaw", "watch_reserve"]
 
 
 @shared_task(name="vms.expiry")
@@ -20,6 +21,11 @@ def sweep_expired() -> None:
 @shared_task(name="vms.pools")
 def keep_pools() -> None:
     pools.sweep()
+
+
+@shared_task(name="vms.records")
+def keep_records() -> None:
+    keeping.sweep()
 
 
 @shared_task(name="vms.ha")

@@ -10,6 +10,7 @@ from vms.migration import pages as migration
 from vms.ova import pages as ova
 from vms.placement import pages as placement
 from vms.pools import pages as pools
+from vms.records import pages as records
 
 app_name = "vms"
 urlpatterns = [
@@ -46,6 +47,7 @@ urlpatterns = [
     path("affinity-groups/<uuid:pk>/remove/", placement.remove_group, name="remove-affinity-group"),
     path("images/ova/<uuid:pk>/", ova.preview, name="import-ova"),
     path("vms/<uuid:pk>/ova/", ova.export, name="ova"),
+    path("storage/<uuid:pk>/take-in-vms/", records.take_in, name="take-in"),
     path("pools/", pools.pool_list, name="pools"),
     path("pools/new/", pools.new_pool, name="new-pool"),
     path("pools/<uuid:pk>/", pools.pool, name="pool"),

@@ -1,5 +1,6 @@
 """VMs: list, get, create, change, act, remove."""
 
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -11,8 +12,8 @@ from accounts.quotas.models import Quota
 from api.lookup import Paging, filtered, is_id, named, one_of, page_of, visible
 from api.routes.guest import settings_of
 from api.schemas import ActionIn, JobOut, MigrateIn, Page, Problem, VmAndJob, VmIn, VmOut, VmPatch
+from hosts.migration_policies.policies import options_of
 from hosts.models import Cluster, Host
-from hypervisor.migration import MigrationOptions
 from networks.models import Network
 from portal.errors import FieldError
 from portal.pages.filtering import apply_filter
@@ -102,11 +103,12 @@ def remove_vm(request: HttpRequest, pk: UUID, keep_disks: bool = False) -> Any:
 @router.post("/{uuid:pk}/migrate", response={202: JobOut, 403: Problem, 404: Problem, 409: Problem, 422: Problem}, summary="Move a VM live")
 def migrate_vm(request: HttpRequest, pk: UUID, body: MigrateIn | None = None) -> Any:
     """To the host that is named, or to the best."""
-    asked = (body or MigrateIn()).model_dump()
+    asked = (body or MigrateIn()).model_dump(exclude_none=True)
     vm = visible(VM, request.user, pk, *RELATED)
     require(request.user, "vm.migrate", vm)
-    target = named(Host, request.user, "host", asked.pop("host"))
-    return 202, migration.migrate(request.user, vm, target, MigrationOptions(**asked))  # type: ignore[arg-type]
+    target = named(Host, request.user, "host", asked.pop("host", None))
+    options = replace(options_of(vm.cluster), **asked) if asked else None
+    return 202, migration.migrate(request.user, vm, target, options)  # type: ignore[arg-type]
 
 
 @router.post("/{uuid:pk}/{action}", response={202: JobOut, 403: Problem, 404: Problem, 409: Problem, 422: Problem}, summary="Act on a VM")

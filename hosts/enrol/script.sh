@@ -145,6 +145,20 @@ configure() {
     printf '[Socket]\nListenStream=\nListenStream=%s\n' "$TLS_PORT" >"$root/etc/systemd/system/$daemon-tls.socket.d/vireo.conf"
 }
 
+# No disk is opened by two hosts at once: virtlockd keeps a lock on each, which the others see where the storage has locks.
+# Not under guests that run: they hold none. Prints why it is left out, if it is.
+keep_locks() {
+    local root=$1 guests=$2
+    if ! compgen -G "$root/usr/lib*/libvirt/lock-driver/lockd.so" >/dev/null && ! compgen -G "$root/usr/lib/*/libvirt/lock-driver/lockd.so" >/dev/null; then
+        echo "This libvirt has no virtlockd: locks of disks are not kept."
+    elif [ -n "$guests" ]; then
+        echo "Guests run: locks of disks are kept once none does and the host is enrolled again."
+    else
+        set_option "$root/etc/libvirt/qemu.conf" lock_manager '"lockd"'
+        set_option "$root/etc/libvirt/qemu-lockd.conf" auto_disk_leases 1
+    fi
+}
+
 # "libvirtd" where one daemon does all (Debian, EL 8), "virtproxyd" where each driver has its own (EL 9 and later).
 daemon_of() {
     if systemctl cat virtqemud.service >/dev/null 2>&1 && ! systemctl is-enabled -q libvirtd.service 2>/dev/null; then
@@ -160,6 +174,7 @@ running_guests() { virsh -q -c qemu:///system list --uuid 2>/dev/null | sed '/^$
 restart_libvirt() {
     local daemon=$1 driver
     systemctl daemon-reload
+    systemctl enable -q --now virtlockd.socket || true  # a libvirt without it was told above
     if [ "$daemon" = virtproxyd ]; then
         for driver in qemu network storage nodedev secret interface nwfilter; do
             systemctl enable -q --now "virt${driver}d.socket"
@@ -202,6 +217,7 @@ main() {
     daemon=$(daemon_of)
     before=$(running_guests)
     configure "" "$daemon" "$(display_address "$HOST_ADDRESS")"
+    keep_locks "" "$before"
     restart_libvirt "$daemon"
     open_firewall
     [ -z "$(comm -23 <(printf '%s\n' "$before") <(running_guests))" ] || fail "guests that ran before are not seen by libvirt any more; look at: journalctl -u $daemon"

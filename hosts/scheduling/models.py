@@ -4,16 +4,15 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models.functions import Lower
 
+from hosts.policies import ClusterPolicy
 from hosts.scheduling.world import Policy
-from portal.base import Entity
 
 
-class SchedulingPolicy(Entity):
+class SchedulingPolicy(ClusterPolicy):
     """How a cluster wants its VMs spread. `weights`: name of hosts.scheduling.weights -> factor, 0 to 10."""
 
     OBJECT_TYPE = "scheduling_policy"
 
-    predefined = models.BooleanField(default=False, editable=False)
     weights = models.JSONField(default=dict, blank=True)
     memory_overcommit = models.PositiveSmallIntegerField(default=100, validators=[MinValueValidator(100), MaxValueValidator(400)])
     cpu_overcommit = models.PositiveSmallIntegerField(

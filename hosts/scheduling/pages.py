@@ -12,6 +12,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
 from accounts.permissions import allowed, anywhere, require
+from hosts.policies import remove
 from hosts.scheduling import policies
 from hosts.scheduling.models import SchedulingPolicy
 from portal.pages import lists
@@ -112,7 +113,7 @@ def remove_policy(request: HttpRequest, pk: UUID) -> HttpResponse:
     require(request.user, "cluster.edit")
     policy = get_object_or_404(SchedulingPolicy, pk=pk)
     try:
-        policies.remove(request.user, policy)  # type: ignore[arg-type]
+        remove(request.user, policy)  # type: ignore[arg-type]
     except REFUSALS as error:
         return refuse(request, reverse("hosts:policies"), error)
     messages.success(request, f"{policy} was removed.")

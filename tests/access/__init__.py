@@ -26,7 +26,7 @@ from accounts.sessions.models import UserSession
 from audit import chain, log
 from audit.models import Entry
 from events.models import Event, Notification
-from hosts.models import PowerAgent, SchedulingPolicy
+from hosts.models import MigrationPolicy, PowerAgent, SchedulingPolicy
 from hosts.power.can import ACTIONS as POWER_ACTIONS
 from hosts.power.services import SWITCHES
 from jobs.models import Job
@@ -87,6 +87,7 @@ class World:
         self.holder = QuotaHolder.objects.create(quota=self.quota, user=self.person)
         self.pool = Pool.objects.create(name="a pool", cluster=self.host.cluster, template=self.template)
         self.policy = SchedulingPolicy.objects.create(name="a policy")
+        self.migration_policy = MigrationPolicy.objects.create(name="a migration policy")
         self.affinity = AffinityGroup.objects.create(name="an affinity group", cluster=self.host.cluster)
         self.machine = make_vm(name="lent", cluster=self.host.cluster, pool=self.pool, taken_by=self.person)
         self.notice = Notification.objects.create(user=self.person, event=Event.objects.create(kind="vm.x", message="x", object_type="system"))
@@ -116,7 +117,7 @@ class World:
             "storage/": self.domain, "disks/": self.disk, "networks/": self.network, "jobs/": self.job, "users/": self.person, "groups/": self.group,
             "roles/": self.grant.role, "me/tokens/": self.token, "grants/": self.grant, "permissions/": self.vm, "permissions/vm/": self.vm, "metrics/": self.vm, "enrol/": self.host,
             "me/keys/": self.key, "my/vms/": self.vm, "instance-types/": self.size, "me/notifications/": self.notice, "pools/": self.pool, "quotas/": self.quota, "quota-holders/": self.holder,
-            "policies/": self.policy, "affinity-groups/": self.affinity, "uploads/": self.upload, "images/": self.upload,
+            "policies/": self.policy, "migration-policies/": self.migration_policy, "affinity-groups/": self.affinity, "uploads/": self.upload, "images/": self.upload,
             "audit/": self.entry, "sessions/": self.session, "me/factors/": self.passkey, "tokens/": self.token, "providers/<uuid:pk>/try-saml/": self.saml, "sign-in/saml/": self.saml, "providers/": self.provider, "group-mappings/": self.mapping,
         }  # fmt: skip
         path = route.removeprefix("api/v1/")

@@ -96,6 +96,8 @@ def test_one_pasted_command_makes_a_plain_debian_a_host(stack: Stack, plain_debi
     assert plain_debian.run("systemctl", "is-enabled", "libvirtd-tls.socket").stdout.strip() == "enabled"
     key = plain_debian.run("stat", "-c", "%a %U", "/etc/pki/libvirt/private/serverkey.pem").stdout
     assert key.strip() == "600 root"
+    assert plain_debian.run("systemctl", "is-active", "virtlockd.socket").stdout.strip() == "active"
+    assert 'lock_manager = "lockd"' in plain_debian.run("cat", "/etc/libvirt/qemu.conf").stdout
     again = plain_debian.run("bash", "-c", f"cd && {command}")
     assert again.returncode != 0, "a token works once"
     assert "404" in again.stderr

@@ -1,10 +1,12 @@
 """A running VM moves between two real hosts: it goes on running, at exactly one of them, whatever happens on the way."""
 
 import threading
+import time
 
 import pytest
 
 from hosts.connect import link_of
+from hosts.models import Cluster, MigrationPolicy
 from hypervisor import domains, migration
 from hypervisor.domain_state import DomainState
 from jobs.models import Job, JobStatus
@@ -78,6 +80,20 @@ def test_cancelled_on_the_way_it_stays_and_runs(registered, running):
     assert where(registered, running) == [running.host.name]
     vm = loaded(running)
     assert vm.host == running.host and vm.status == VmStatus.UP
+
+
+def test_one_that_takes_too_long_goes_on_at_the_target_and_fetches_the_rest(registered, running):
+    """As its cluster's policy says. At 1 MiB a second its memory would take minutes."""
+    target = other(registered, running.host)
+    policy = MigrationPolicy.objects.create(name="Slow", bandwidth_mib=1, post_copy=True, post_copy_after_s=3)
+    Cluster.objects.filter(pk=registered.cluster.pk).update(migration_policy=policy)
+    begun = time.monotonic()
+    job = registered.run(migrate(registered.admin, loaded(running)))
+    took = time.monotonic() - begun
+    assert job.status == JobStatus.SUCCEEDED, (job.error, job.error_detail)
+    assert took < 20, took
+    assert where(registered, running) == [target.name] and loaded(running).host == target
+    assert loaded(running).status in (VmStatus.UP, VmStatus.POWERING_UP)
 
 
 def test_a_worker_that_finds_it_on_its_way_waits_for_it(registered, running):

@@ -9,7 +9,7 @@ from django.utils import timezone
 from hosts.models import Cluster, HostStatus, HostTransport
 from hosts.scheduling import balance
 from hosts.scheduling.balance import Plan
-from hosts.scheduling.world import World
+from hosts.scheduling.world import HostView, World
 from jobs.models import Job, JobStatus, Lock
 from vms.models import VM, VmStatus
 from vms.placement.snapshot import world_of
@@ -36,7 +36,13 @@ def movable_world(cluster: Cluster, now: datetime | None = None) -> World:
         replace(guest, migratable=guest.migratable and guest.id not in held, needs_storage=needs.get(guest.id, {}))
         for guest in world.guests
     )
-    return replace(world, guests=tuple(guests))
+    return replace(world, guests=tuple(guests), hosts=_reachable(world, cluster))
+
+
+def _reachable(world: World, cluster: Cluster) -> tuple[HostView, ...]:
+    """VMs move over TLS alone: a host that was added otherwise neither gives nor takes."""
+    others = {str(key) for key in cluster.hosts.exclude(transport=HostTransport.TLS).values_list("pk", flat=True)}
+    return tuple(replace(view, out=view.out or "VMs cannot move to it") if view.id in others else view for view in world.hosts)
 
 
 def _held(cluster: Cluster, now: datetime) -> set[str]:

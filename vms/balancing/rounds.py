@@ -1,6 +1,8 @@
 """Rounds of balancing: asked for by beat, or by a person who carries out the plan that the page shows."""
 
+import logging
 from datetime import datetime, timedelta
+from uuid import UUID
 
 from django.db import transaction
 from django.utils import timezone
@@ -9,14 +11,15 @@ from accounts.models import User
 from accounts.permissions import require
 from events.log import record
 from hosts.models import Balancing, Cluster
-from hosts.scheduling.balance import Move
-from hypervisor.migration import MigrationOptions
+from hosts.scheduling.balance import Move, Plan
 from jobs.engine import submit
 from jobs.errors import ObjectBusy
 from jobs.models import Job
 from portal.errors import NotPossible
 from vms.balancing.plans import movable_world, plan_of, why_not_now
 from vms.models import VM
+
+log = logging.getLogger(__name__)
 
 BY_HAND = 10  # moves of a plan that a person carries out
 
@@ -26,10 +29,19 @@ def sweep(now: datetime | None = None) -> list[Job]:
     now = now or timezone.now()
     found = []
     for key in Cluster.objects.filter(balancing=Balancing.AUTOMATIC).values_list("pk", flat=True):
-        with transaction.atomic():
-            cluster = Cluster.objects.select_for_update(of=("self",)).select_related("policy").get(pk=key)
-            found += _round(cluster, min(moves_left(cluster, now), cluster.migrations_at_once), None, now)
+        try:
+            found += _round_of(key, now)
+        except Exception:
+            log.exception("Cluster %s could not be balanced", key)  # the others are
     return found
+
+
+def _round_of(key: UUID, now: datetime) -> list[Job]:
+    """Nothing when the cluster is gone by now, or balances itself no more."""
+    with transaction.atomic():
+        rows = Cluster.objects.select_for_update(of=("self",)).select_related("policy")
+        cluster = rows.filter(pk=key, balancing=Balancing.AUTOMATIC).first()
+        return _round(cluster, moves_left(cluster, now), None, now) if cluster is not None else []
 
 
 def moves_left(cluster: Cluster, now: datetime | None = None) -> int:
@@ -62,17 +74,27 @@ def _round(cluster: Cluster, most: int, user: User | None, now: datetime) -> lis
     plan = plan_of(movable_world(cluster, now), most, cluster.minimal_gain)
     jobs = [job for move in plan.moves if (job := _ask(cluster, move, user)) is not None]
     if jobs:
-        text = f"Cluster {cluster.name} is balanced: {len(jobs)} VM{'s move' if len(jobs) > 1 else ' moves'}, "
-        text += f"and its hosts differ by {plan.after:.1f} points instead of {plan.before:.1f}"
-        record("cluster.balanced", text, obj=cluster, user=user)
+        record("cluster.balanced", _summary(cluster, plan, len(jobs)), obj=cluster, user=user)
     return jobs
 
 
+def _summary(cluster: Cluster, plan: Plan, asked: int) -> str:
+    """What is gained is said only when every move of the plan was asked for."""
+    text = f"Cluster {cluster.name} is balanced: {asked} VM{'s move' if asked > 1 else ' moves'}"
+    if asked < len(plan.moves):
+        return f"{text}, {len(plan.moves) - asked} of the plan had become busy"
+    if plan.freed:
+        return f"{text} so that {', '.join(host.name for host in plan.freed)} become{'s' if len(plan.freed) == 1 else ''} empty"
+    return f"{text}, and its hosts differ by {plan.after:.1f} points instead of {plan.before:.1f}"
+
+
 def _ask(cluster: Cluster, move: Move, user: User | None) -> Job | None:
-    """None when another job took the VM meanwhile."""
-    vm = VM.objects.get(pk=move.guest.id)
+    """None when another job took the VM meanwhile, or removed it."""
+    vm = VM.objects.filter(pk=move.guest.id).first()
+    if vm is None:
+        return None
     title = f"Balance: {vm.name} from {move.source.name} to {move.target.name}"
-    params = {"target": move.target.id, "options": vars(MigrationOptions()), "balancing": str(cluster.pk)}
+    params = {"target": move.target.id, "balancing": str(cluster.pk)}
     try:
         with transaction.atomic():
             return submit("vm.migrate", user=user, target=vm, title=title, params=params)

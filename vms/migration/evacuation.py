@@ -4,7 +4,6 @@ from dataclasses import dataclass, replace
 
 from hosts.models import Host, HostStatus
 from hosts.scheduling.choose import decide
-from hypervisor.migration import MigrationOptions
 from jobs.context import Context
 from jobs.engine import stop, submit
 from jobs.errors import Later, ObjectBusy, StepFailed
@@ -86,8 +85,7 @@ def _ask(ctx: Context, host: Host, vm: VM) -> bool:
         if reason:
             submit("vm.shutdown", user=ctx.job.user, target=vm, title=f"Shut {vm.name} down: {host.name} rests", params=params)
         else:
-            options = {"target": "", "options": vars(MigrationOptions())}
-            submit("vm.migrate", user=ctx.job.user, target=vm, title=f"Migrate {vm.name} away from {host.name}", params=params | options)
+            submit("vm.migrate", user=ctx.job.user, target=vm, title=f"Migrate {vm.name} away from {host.name}", params=params)
     except ObjectBusy:
         return False
     return True

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from django.db import transaction
 
 from hosts.connect import address_of, link_of
+from hosts.migration_policies.policies import options_of
 from hosts.models import Cluster, Host, HostTransport
 from hypervisor import domains, migration
 from hypervisor.domain_state import DomainState
@@ -57,9 +58,10 @@ def _hosts(ctx: Context) -> tuple[Host, Host]:
 
 
 def runs_on(host: Host, vm: VM) -> bool:
-    """It executes there; one that is still coming in is paused, and does not. Raises HostUnreachable."""
+    """It executes there with all of its memory; one that is still coming in is paused, or fetches. Raises HostUnreachable."""
     try:
-        return domains.state(link_of(host), str(vm.pk))[0] in _RUNS
+        state, reason = domains.state(link_of(host), str(vm.pk))
+        return state in _RUNS and not reason.startswith("postcopy")
     except NotFound:
         return False
 
@@ -81,6 +83,7 @@ def _arrived(source: Host, target: Host, vm: VM) -> bool:
 def move(ctx: Context) -> None:
     vm, (source, target) = vm_of(ctx), _hosts(ctx)
     link, uuid = link_of(source), str(vm.pk)
+    options = MigrationOptions(**asked) if (asked := ctx.params.get("options")) else options_of(vm.cluster)
     if _arrived(source, target, vm):
         ctx.log(f"It runs on {target} already.")
         return
@@ -100,9 +103,8 @@ def move(ctx: Context) -> None:
     try:
         if migration.progress_of(link, uuid) is not None:
             ctx.log("It is on its way already.")
-            migration.follow(link, uuid, tell)
+            migration.follow(link, uuid, options, tell)
         else:
-            options = MigrationOptions(**ctx.params.get("options", {}))
             if migration.take_clipboard(link, uuid):
                 ctx.log("Its clipboard was unplugged for the journey.")
             migration.migrate(link, uuid, address_of(target).uri, f"tcp://{_bracketed(target.address)}", options, tell)
@@ -110,9 +112,18 @@ def move(ctx: Context) -> None:
         raise NotNow(f"{source} does not answer: nobody knows yet where {vm.name} runs.", str(error)) from None
     except HypervisorError as error:
         if not _arrived(source, target, vm):
-            raise StepFailed(f"{vm.name} was not moved and runs on {source}: {error}", str(error)) from None
+            raise StepFailed(f"{vm.name} {_what_became_of_it(source, vm)}: {error}", str(error)) from None
     if not _arrived(source, target, vm):
         raise StepFailed(f"{vm.name} did not arrive at {target}.")
+
+
+def _what_became_of_it(source: Host, vm: VM) -> str:
+    try:
+        if runs_on(source, vm):
+            return f"was not moved and runs on {source}"
+    except HostUnreachable:
+        return f"did not arrive, and {source} does not answer"
+    return f"neither runs on {source} any more nor arrived whole: power it off and run it again"
 
 
 def _bracketed(address: str) -> str:

@@ -1,6 +1,6 @@
 """The page that asks where a VM should move, with what speaks against each host."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 from uuid import UUID
 
@@ -10,9 +10,10 @@ from django.shortcuts import redirect
 from django.urls import reverse
 
 from accounts.permissions import require
+from hosts.migration_policies.forms import MigrationOptionsForm
+from hosts.migration_policies.policies import options_of
 from hosts.models import Host
 from hosts.scheduling.choose import decide
-from hypervisor.migration import MigrationOptions
 from portal.pages.forms import form_page
 from vms.migration import services
 from vms.models import VM
@@ -20,19 +21,9 @@ from vms.pages import find
 from vms.placement.snapshot import guest_of, world_of
 
 
-class MigrateForm(forms.Form):
+class MigrateForm(MigrationOptionsForm):
     host = forms.ChoiceField(label="To", widget=forms.RadioSelect, initial="", required=False)
-    bandwidth_mib = forms.IntegerField(
-        label="At most, in MiB a second", min_value=0, max_value=services.FASTEST_MIB, initial=0, help_text="0: as fast as the network is."
-    )
-    auto_converge = forms.BooleanField(
-        label="Slow the guest down when it writes faster than the network carries", required=False, initial=True
-    )
-    post_copy = forms.BooleanField(
-        label="Finish at the target when nothing else helps",
-        required=False,
-        help_text="Post-copy: it always ends, but a network that fails in that phase loses the guest's memory.",
-    )
+    field_order = ("host",)
 
 
 def targets(user: Any, vm: VM) -> list[tuple[Host, str]]:
@@ -48,15 +39,14 @@ def migrate(request: HttpRequest, pk: UUID) -> HttpResponse:
     vm = find(request, pk)
     require(request.user, "vm.migrate", vm)
     found = targets(request.user, vm)
-    form = MigrateForm(request.POST or None)
+    form = MigrateForm(request.POST or None, initial=asdict(options_of(vm.cluster)))
     choices = [("", "the best host, when it begins")]
     choices += [(str(host.pk), f"{host.name}: {reason}" if reason else host.name) for host, reason in found]
     form.fields["host"].choices = choices  # type: ignore[attr-defined]
 
     def run(data: dict[str, Any]) -> HttpResponse:
         chosen = next((host for host, _reason in found if str(host.pk) == data["host"]), None)
-        options = MigrationOptions(bandwidth_mib=data["bandwidth_mib"], auto_converge=data["auto_converge"], post_copy=data["post_copy"])
-        services.migrate(request.user, vm, chosen, options)  # type: ignore[arg-type]
+        services.migrate(request.user, vm, chosen, form.options)  # type: ignore[arg-type]
         return redirect(vm)
 
     where = f"It runs on {vm.host}, and goes on running while it moves; its consoles reconnect." if vm.host else ""

@@ -2,6 +2,7 @@
 
 from accounts.models import User
 from accounts.permissions import require
+from hosts.migration_policies.models import FASTEST_MIB, LATEST_POST_COPY_S, LONGEST_DOWNTIME_MS
 from hosts.models import Host, HostTransport
 from hypervisor.migration import MigrationOptions
 from jobs import engine
@@ -11,11 +12,9 @@ from portal.errors import FieldError, NotPossible
 from vms.can import check
 from vms.models import VM
 
-FASTEST_MIB, LONGEST_DOWNTIME_MS = 1 << 20, 60_000
-
 
 def migrate(user: User, vm: VM, target: Host | None = None, options: MigrationOptions | None = None) -> Job:
-    """Moves it live; the job `vm.migrate` chooses the host when none is named.
+    """Moves it live; the job `vm.migrate` chooses the host when none is named, and without options moves it by its cluster's policy.
 
     Raises:
         PermissionDenied, FieldError.
@@ -30,14 +29,21 @@ def migrate(user: User, vm: VM, target: Host | None = None, options: MigrationOp
         raise FieldError("host", f"Choose another host of cluster {vm.cluster}.")
     if reason := why_not_live(vm):
         raise NotPossible(reason)
-    options = options or MigrationOptions()
+    if options is not None:
+        _check_options(options)
+    where = f" to {target.name}" if target is not None else ""
+    params = {"target": str(target.pk) if target is not None else "", "options": vars(options) if options is not None else None}
+    return engine.submit("vm.migrate", user=user, target=vm, title=f"Migrate {vm.name}{where}", locks=[vm], params=params)
+
+
+def _check_options(options: MigrationOptions) -> None:
+    """Raises FieldError."""
     if not 0 <= options.bandwidth_mib <= FASTEST_MIB:
         raise FieldError("bandwidth_mib", "This is not a bandwidth.")
     if not 0 <= options.downtime_ms <= LONGEST_DOWNTIME_MS:
         raise FieldError("downtime_ms", "At most a minute.")
-    where = f" to {target.name}" if target is not None else ""
-    params = {"target": str(target.pk) if target is not None else "", "options": vars(options)}
-    return engine.submit("vm.migrate", user=user, target=vm, title=f"Migrate {vm.name}{where}", locks=[vm], params=params)
+    if not 1 <= options.post_copy_after_s <= LATEST_POST_COPY_S:
+        raise FieldError("post_copy_after_s", "From a second to a day.")
 
 
 def why_not_live(vm: VM) -> str:

@@ -42,7 +42,7 @@ class HostRow:
 
 
 def _cluster(request: HttpRequest, pk: UUID) -> Cluster:
-    found = Cluster.objects.visible_to(request.user).select_related("data_center", "policy").filter(pk=pk).first()
+    found = Cluster.objects.visible_to(request.user).select_related("data_center", "policy", "migration_policy").filter(pk=pk).first()
     if found is None:
         raise Http404("There is no such cluster, or you may not see it.")
     return found

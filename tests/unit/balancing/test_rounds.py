@@ -44,10 +44,30 @@ def test_a_round_moves_what_makes_hosts_alike_and_says_so_once(cluster):
     assert rounds.sweep() == [], "while they are on their way nothing more is asked for"
 
 
-@pytest.mark.parametrize("limits", [{"moves_per_hour": 2}, {"migrations_at_once": 2}])
-def test_the_limits_hold(cluster, limits):
-    Cluster.objects.update(**limits)
-    assert len(rounds.sweep()) == 2
+def test_a_plan_larger_than_what_moves_at_once_is_asked_for_whole(cluster):
+    """Each migration waits for its turn: a host is emptied by all of its moves or by none."""
+    Cluster.objects.update(migrations_at_once=1)
+    assert len(rounds.sweep()) == 4
+
+
+def test_one_cluster_that_cannot_be_planned_keeps_no_other_waiting(cluster, monkeypatch):
+    other = make_cluster(name="broken", balancing=Balancing.AUTOMATIC, data_center=cluster.data_center)
+    make_host(name="b1", cluster=other, transport=HostTransport.TLS)
+    Cluster.objects.filter(pk=other.pk).update(policy=SchedulingPolicy.objects.create(name="Broken", weights={"even": "much"}))
+    assert len(rounds.sweep()) == 4
+
+
+def test_a_cluster_that_packs_says_which_host_it_empties(cluster):
+    policy = SchedulingPolicy.objects.get(name="Packed")
+    Cluster.objects.update(policy=policy, migrations_at_once=1)
+    make_vm(name="lonely", cluster=cluster, host=Host.objects.get(name="empty"), memory_mib=1024, status=VmStatus.UP)
+    assert [job.object_name for job in rounds.sweep()] == ["lonely"]
+    assert Event.objects.get(kind="cluster.balanced").message.endswith("1 VM moves so that empty becomes empty")
+
+
+def test_a_host_that_cannot_be_migrated_to_is_no_target(cluster):
+    Host.objects.filter(name="empty").update(transport=HostTransport.SSH)
+    assert rounds.sweep() == []
 
 
 def test_an_hour_has_only_so_many_moves_however_many_rounds(cluster):

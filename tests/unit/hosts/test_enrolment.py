@@ -171,6 +171,18 @@ def test_script_sets_an_option_once_and_keeps_the_first_file(tmp_path):
 
 
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(("plugin", "guests", "kept"), [(True, "", True), (True, "some-uuid", False), (False, "", False)])
+def test_script_keeps_locks_of_disks_where_it_can_and_says_where_not(tmp_path, plugin, guests, kept):
+    folder = tmp_path / "usr/lib/x86_64-linux-gnu/libvirt/lock-driver"
+    folder.mkdir(parents=True)
+    if plugin:
+        (folder / "lockd.so").touch()
+    done = shell(tmp_path, f'keep_locks "{tmp_path}" "{guests}"')
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "etc/libvirt/qemu.conf").exists() == kept
+    assert bool(done.stdout) != kept
+
+
 def test_script_fetches_and_installs_a_certificate_from_the_real_portal(live_server, tmp_path):
     admin = make_user(role="SuperUser")
     host, enrolment, token, command = waiting_host(admin, live_server.url)

@@ -3,6 +3,7 @@
 import pytest
 from django.core.exceptions import PermissionDenied, ValidationError
 
+from hosts.policies import remove
 from hosts.scheduling import policies
 from hosts.scheduling.models import SchedulingPolicy
 from hosts.scheduling.weights import WEIGHTS
@@ -23,7 +24,7 @@ def test_the_predefined_are_there_and_stay(admin):
     assert set(SchedulingPolicy.objects.values_list("name", flat=True)) == set(policies.PREDEFINED)
     assert set(policies.WORDS) == set(WEIGHTS)
     even = SchedulingPolicy.objects.get(name="Even")
-    for verb in (lambda: policies.save(admin, even, {}), lambda: policies.remove(admin, even)):
+    for verb in (lambda: policies.save(admin, even, {}), lambda: remove(admin, even)):
         with pytest.raises(NotPossible, match="predefined"):
             verb()
     policies.ensure_predefined()
@@ -43,7 +44,7 @@ def test_a_cluster_follows_its_policy(admin):
     cluster.save()
     assert choose(make_vm(cluster=cluster, host=None, status=VmStatus.DOWN)) != full
     with pytest.raises(NotPossible, match=f"Ours is the policy of {cluster.name}"):
-        policies.remove(admin, own)
+        remove(admin, own)
 
 
 @pytest.mark.parametrize("weights", [{"even": 11}, {"even": -1}, {"patience": 1}])

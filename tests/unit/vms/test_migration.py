@@ -40,6 +40,11 @@ def test_it_locks_the_vm_and_keeps_what_was_asked(running, root):
         services.migrate(root, vm, there)
 
 
+def test_without_options_nothing_is_kept_that_would_outlive_a_change_of_the_policy(running, root):
+    vm, there = running
+    assert services.migrate(root, vm, there).params["options"] is None
+
+
 def test_who_may_only_use_a_vm_does_not_move_it(running):
     vm, there = running
     with pytest.raises(PermissionDenied):
@@ -61,7 +66,7 @@ def test_a_host_of_another_cluster_and_its_own_are_no_targets(running, root):
             services.migrate(root, vm, wrong)
 
 
-@pytest.mark.parametrize("options", [{"bandwidth_mib": -1}, {"bandwidth_mib": 1 << 21}, {"downtime_ms": 60_001}])
+@pytest.mark.parametrize("options", [{"bandwidth_mib": -1}, {"bandwidth_mib": 1 << 21}, {"downtime_ms": 60_001}, {"post_copy_after_s": 0}])
 def test_numbers_out_of_range_are_refused(running, root, options):
     vm, there = running
     with pytest.raises(FieldError):

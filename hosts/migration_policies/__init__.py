@@ -1,0 +1,1 @@
+"""How the VMs of a cluster are moved, as data."""
