@@ -23,9 +23,8 @@ from storage.disks import strays
 from storage.domains import ensure
 from storage.models import Disk, DiskContent, DiskStatus, FoundVolume, StorageDomain
 from vms.models import Layer
-from vms.records import manifest
-from vms.records import reading as records
 from vms.records.models import FoundVm
+from vms.records.volumes import keeper_of
 
 _HEAD_BYTES = 512
 _QCOW2 = b"QFI\xfb"
@@ -35,6 +34,8 @@ LONGEST_LIST = 5000
 
 def scan(ctx: Context) -> None:
     """Writes down every volume of the job's domain that is no disk of ours. What an earlier scan found is replaced."""
+    from vms.records import reading as records  # what checks them is 9 MiB, which the watcher need not load
+
     domain = StorageDomain.objects.get(pk=ctx.job.object_id)
     hosts = on_host.hosts_with(domain)
     if not hosts:
@@ -97,7 +98,7 @@ def _on_host(domain: StorageDomain, host: Host) -> tuple[list[FoundVolume], list
 
 
 def _is_own_record(domain: StorageDomain, name: str) -> bool:
-    keeper = manifest.keeper_of(name)
+    keeper = keeper_of(name)
     return keeper is not None and keeper[0] == str(domain.pk)
 
 
@@ -111,7 +112,7 @@ def _refusal(domain: StorageDomain, volume: pools.VolumeInfo, paths: set[str]) -
     """Why a volume cannot be a disk of ours. Nothing of it was opened for that but by libvirt, which reads its head."""
     if len(volume.name) > 255 or len(volume.path) > 1024 or plain(volume.name) != volume.name:
         return "its name cannot be written"
-    if manifest.keeper_of(volume.name) is not None:
+    if keeper_of(volume.name) is not None:
         return "it tells of the VMs of another Vireo"
     if volume.format not in ("qcow2", "raw", "iso", "unknown"):
         return "it is a directory" if volume.format == "dir" else f"its format is {volume.format[:20]}: import it as an image instead"

@@ -14,7 +14,6 @@ from jobs.models import Job, JobStatus
 from storage import imports, observe, on_host
 from storage.domains import running_on
 from storage.models import StorageDomain, StorageStatus
-from vms.records import keeping as records
 
 _CHECK_BYTES = 4096
 
@@ -131,6 +130,8 @@ def _back(ctx: Context) -> None:
 
 def _write_records(ctx: Context) -> None:
     """While a host still has it, so that whoever gets the storage next finds its VMs as they are now."""
+    from vms.records import keeping as records  # heavy, and not for processes that only know of this kind
+
     try:
         if records.keep(_domain(ctx)):
             ctx.log("Its VMs are written down on it.")

@@ -10,6 +10,7 @@ from vms import services
 from vms.models import VM, Template, VmStatus
 from vms.records import keeping, manifest, taking
 from vms.records.models import RecordsKept
+from vms.records.volumes import volume_of
 from vms.services import NewVm
 
 
@@ -58,7 +59,7 @@ def test_each_change_is_written_once_in_the_place_of_the_last(registered):
 
 def test_who_died_while_writing_leaves_what_the_next_one_replaces(registered):
     made(registered, "web-01")
-    half = manifest.volume_of(registered.shared.pk, 1)
+    half = volume_of(registered.shared.pk, 1)
     (registered.lab.shared / half).write_bytes(b"VIREO-VMS 1 999")
     for host in registered.hosts:
         pools.refresh_pool(link_of(host), registered.shared.pool_name)

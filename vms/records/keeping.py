@@ -20,6 +20,7 @@ from vms.models import VM, DiskAttachment
 from vms.records import manifest
 from vms.records.manifest import DiskRecord, NicRecord, VmRecord
 from vms.records.models import RecordsKept
+from vms.records.volumes import volume_of
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +79,7 @@ def _claim(kept: RecordsKept) -> bool:
 
 def _write(link: HostLink, domain: StorageDomain, serial: int, data: bytes) -> None:
     """Beside what is there: half a manifest never takes the place of a whole one."""
-    name = manifest.volume_of(domain.pk, serial)
+    name = volume_of(domain.pk, serial)
     spec = VolumeSpec(name, -(-len(data) // _BLOCK) * _BLOCK, "raw")
     try:
         pools.create_volume(link, domain.pool_name, spec)
@@ -91,7 +92,7 @@ def _write(link: HostLink, domain: StorageDomain, serial: int, data: bytes) -> N
 def _drop(link: HostLink, domain: StorageDomain, serial: int) -> None:
     if serial:
         try:
-            pools.delete_volume(link, domain.pool_name, manifest.volume_of(domain.pk, serial))
+            pools.delete_volume(link, domain.pool_name, volume_of(domain.pk, serial))
         except NotFound:
             return
 

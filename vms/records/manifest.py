@@ -16,7 +16,6 @@ from portal.names import plain
 LARGEST = 64 << 20  # bytes of a manifest that is read
 MOST_VMS = 20_000
 _HEAD = re.compile(rb"VIREO-VMS 1 ([0-9]{1,9}) ([0-9a-f]{64})\n")
-_NAME = re.compile(r"vireo-vms-([0-9a-f-]{36})-([0-9]{6,9})")
 
 Text = Annotated[str, AfterValidator(plain)]
 Target = Annotated[str, Field(pattern=r"^(vd|sd|hd)[a-z]{1,2}$")]
@@ -116,14 +115,3 @@ def decode(data: bytes) -> tuple[list[VmRecord], list[str]]:
 def _first_of(error: ValidationError) -> str:
     first = error.errors(include_url=False, include_input=False)[0]
     return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
-
-
-def volume_of(domain: UUID, serial: int) -> str:
-    """A Vireo calls its records by the id that it gave the domain, so that two never overwrite each other's."""
-    return f"vireo-vms-{domain}-{serial:06}"
-
-
-def keeper_of(volume: str) -> tuple[str, int] | None:
-    """The id of the domain at the Vireo that wrote it, and the serial; None for a volume that holds no records."""
-    found = _NAME.fullmatch(volume)
-    return (found[1], int(found[2])) if found else None

@@ -11,6 +11,7 @@ from vms.models import VM
 from vms.records import manifest
 from vms.records.manifest import Unreadable, VmRecord
 from vms.records.models import FoundVm
+from vms.records.volumes import keeper_of
 
 MOST_TOLD = 20  # of the odd ones, in a scan's log
 
@@ -35,7 +36,7 @@ def look(ctx: Context, domain: StorageDomain, link: HostLink, volumes: Iterable[
 
 
 def _newest_first(volumes: Iterable[pools.VolumeInfo]) -> list[str]:
-    kept = [(keeper[1], volume.name) for volume in volumes if (keeper := manifest.keeper_of(volume.name)) is not None]
+    kept = [(keeper[1], volume.name) for volume in volumes if (keeper := keeper_of(volume.name)) is not None]
     return [name for _serial, name in sorted(kept, reverse=True)]
 
 

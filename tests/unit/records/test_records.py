@@ -20,6 +20,7 @@ from vms.models import VM, FoundVm, VmStatus
 from vms.records import keeping, manifest, taking
 from vms.records.models import RecordsKept
 from vms.records.reading import why_not
+from vms.records.volumes import volume_of
 
 MIB = 1 << 20
 NODE = """<node><cpu><mhz>2000</mhz><model>lab</model><active>4</active><nodes>1</nodes><sockets>1</sockets><cores>4</cores>
@@ -161,7 +162,7 @@ def test_a_domain_that_no_host_has_and_one_without_vms_are_left_alone(vm, domain
 
 def test_records_of_another_vireo_are_no_disks_and_ours_are_not_found(admin, host, domain):
     other = "vireo-vms-00000000-0000-4000-8000-000000000001-000004"
-    for name in (other, manifest.volume_of(domain.pk, 3)):
+    for name in (other, volume_of(domain.pk, 3)):
         pools.create_volume(link_of(host), domain.pool_name, VolumeSpec(name, MIB, "raw"))
     job = domains.scan_domain(admin, domain)
     runner.run(job.pk)
