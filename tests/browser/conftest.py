@@ -23,7 +23,8 @@ DESKTOP, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
 @pytest.fixture(scope="session")
 def stack() -> Iterator[Stack]:
     """With its lab; on the database of VIREO_TEST_STACK_DATABASE, or SQLite."""
-    made = Stack(lab=("vireobrowser", free_subnet()), database_url=os.environ.get("VIREO_TEST_STACK_DATABASE", ""))
+    lab = os.environ.get("VIREO_TEST_LAB_NAME", "vireotest") + "web"
+    made = Stack(lab=(lab, free_subnet()), database_url=os.environ.get("VIREO_TEST_STACK_DATABASE", ""))
     try:
         made.start()
         made.hosts_up(2)
