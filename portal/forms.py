@@ -1,4 +1,4 @@
-"""Form fields that take sizes as people write them: "4G", "512 MiB", "2048"."""
+"""What forms are made of: sizes as people write them ("4G", "512 MiB", "2048"), and choices as cards."""
 
 import re
 from typing import Any
@@ -35,6 +35,27 @@ class SizeField(forms.CharField):
         if amount >= 2**63:
             raise forms.ValidationError("This is more than any machine has.")
         return int(amount) >> 20 if self.mib else int(amount)
+
+
+class Cards(forms.RadioSelect):
+    """One card per choice; `subject` is the chosen row, for the template to say more about it."""
+
+    option_template_name = "django/forms/widgets/radio_option.html"
+
+    def create_option(
+        self, name: str, value: Any, label: Any, selected: Any, index: int, subindex: int | None = None, attrs: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        option = super().create_option(name, value, label, selected, index, subindex, attrs)
+        option["subject"] = getattr(value, "instance", None)
+        option["attrs"] |= {"data-label": self.summary_of(option["subject"])} | self.cost_of(option["subject"])
+        return option
+
+    def cost_of(self, subject: Any) -> dict[str, str]:
+        """What choosing it takes of a quota, as attributes of its card: see vms.costs."""
+        return {}
+
+    def summary_of(self, subject: Any) -> str:
+        return str(subject) if subject is not None else ""
 
 
 def add_errors(form: forms.Form, error: forms.ValidationError) -> None:

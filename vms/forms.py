@@ -12,13 +12,17 @@ from accounts.permissions import allowed
 from accounts.quotas.models import Quota
 from hosts.models import Cluster
 from networks.models import Network
-from portal.forms import SizeField
+from portal.forms import Cards, SizeField
+from portal.templatetags.vireo import mib
 from storage.kinds import MAKING
 from storage.models import Disk, DiskContent, DiskStatus, StorageDomain, StorageStatus
 from vms.costs import attributes_of
 from vms.guest.settings import SetUpBy
-from vms.models import VM, Firmware, Priority, Template
+from vms.models import VM, Firmware, InstanceType, Priority, Template
 from vms.template_services import latest
+
+
+AS_TEMPLATE, OWN_NUMBERS = "As the template says", "My own numbers"
 
 
 def with_older(context: dict[str, Any]) -> dict[str, Any]:
@@ -54,6 +58,19 @@ class TemplateChoice(forms.RadioSelect):
         return option
 
 
+class SizeCards(Cards):
+    template_name = "vms/size_cards.html"
+
+    def cost_of(self, subject: Any) -> dict[str, str]:
+        if subject is None:
+            return {}
+        cost = {"vcpus": subject.vcpus, "memory_mib": subject.memory_mib}
+        return {"data-cost": json.dumps(cost), "data-fills": json.dumps(cost | {"memory_mib": mib(subject.memory_mib)})}
+
+    def summary_of(self, subject: Any) -> str:
+        return f"{subject.name}: {subject.vcpus} CPU, {mib(subject.memory_mib)}" if subject is not None else AS_TEMPLATE
+
+
 def usable(user: User) -> Any:
     """Templates that the user may use and that are ready, the newest version of each name first."""
     found = Template.objects.visible_to(user, "template.use").exclude(disks__status=DiskStatus.LOCKED)
@@ -63,8 +80,9 @@ def usable(user: User) -> Any:
 class NewVmForm(forms.Form):
     template = forms.ModelChoiceField(Template.objects.none(), required=False, blank=True, empty_label="Blank", widget=TemplateChoice)
     name = forms.CharField(max_length=255, widget=forms.TextInput(attrs={"autocomplete": "off", "autofocus": True, "spellcheck": "false"}))
-    memory_mib = SizeField(label="Memory", mib=True, initial="512 MiB", help_text="For example 512 MiB or 4G.")
-    vcpus = forms.IntegerField(label="Virtual CPUs", min_value=1, max_value=512, initial=1)
+    size = forms.ModelChoiceField(InstanceType.objects.all(), required=False, blank=True, empty_label=OWN_NUMBERS, widget=SizeCards)
+    memory_mib = SizeField(label="Memory", mib=True, initial="512 MiB", required=False, help_text="For example 512 MiB or 4G.")
+    vcpus = forms.IntegerField(label="Virtual CPUs", min_value=1, max_value=512, initial=1, required=False)
     cluster = forms.ModelChoiceField(Cluster.objects.none(), empty_label=None)
     network = forms.ModelChoiceField(Network.objects.none(), required=False, empty_label="the cluster's first")
     storage_domain = forms.ModelChoiceField(StorageDomain.objects.none(), required=False, empty_label="chosen for you")
@@ -82,7 +100,7 @@ class NewVmForm(forms.Form):
     description = forms.CharField(required=False, max_length=4000)
     start = forms.BooleanField(required=False, initial=True, label="Run it when it is ready")
 
-    FIRST = ("name", "memory_mib", "vcpus")
+    FIRST = ("name", "size", "memory_mib", "vcpus")
     MORE = ("cluster", "network", "storage_domain", "full_copy", "disk_bytes", "iso", "firmware", "quota", "description")
 
     def __init__(self, user: User, *arguments: Any, **options: Any) -> None:
@@ -97,14 +115,24 @@ class NewVmForm(forms.Form):
         self.choices_of("quota", Quota.objects.usable_by(user))
         if not self.fields["quota"].queryset.exists():  # type: ignore[attr-defined]
             del self.fields["quota"]
+        if not self.fields["size"].queryset.exists():  # type: ignore[attr-defined]
+            del self.fields["size"]
         self.choices_of("iso", Disk.objects.visible_to(user).filter(content=DiskContent.ISO, status=DiskStatus.OK))
 
     def choices_of(self, name: str, rows: Any) -> None:
         self.fields[name].queryset = rows  # type: ignore[attr-defined]
 
-    @property
-    def first_fields(self) -> list[forms.BoundField]:
-        return [self[name] for name in self.FIRST]
+    def clean(self) -> dict[str, Any]:
+        """A chosen size says memory and CPUs, whatever stands in their fields."""
+        data = super().clean() or {}
+        size = data.pop("size", None)
+        for name in ("memory_mib", "vcpus"):
+            if size is not None:
+                self.errors.pop(name, None)
+                data[name] = getattr(size, name)
+            elif data.get(name) is None and name not in self.errors:
+                self.add_error(name, "This field is required.")
+        return data
 
     @property
     def more_fields(self) -> list[forms.BoundField]:

@@ -40,7 +40,23 @@ document.addEventListener("change", (event) => {
   }
   summarize(form);
 });
+// A chosen size says what stands in its fields; typing there means numbers of one's own.
+document.addEventListener("change", (event) => {
+  const chosen = /** @type {HTMLInputElement} */ (event.target);
+  if (!chosen.matches?.("[data-fills]")) return;
+  for (const [name, value] of Object.entries(JSON.parse(chosen.dataset.fills ?? "{}"))) {
+    const field = chosen.form?.elements.namedItem(name);
+    if (field instanceof HTMLInputElement) field.value = String(value);
+  }
+  summarize(chosen.form);
+});
 document.addEventListener("input", (event) => {
-  if (event.target instanceof HTMLInputElement && event.isTrusted) event.target.dataset.typed = "1";
+  const field = event.target;
+  if (!(field instanceof HTMLInputElement) || !event.isTrusted) return;
+  field.dataset.typed = "1";
+  const filler = /** @type {HTMLInputElement | null} */ (field.form?.querySelector("[data-fills]:checked"));
+  if (filler === null || !(field.name in JSON.parse(filler.dataset.fills ?? "{}"))) return;
+  const own = /** @type {HTMLInputElement | null} */ (field.form?.querySelector(`[name="${filler.name}"][value=""]`));
+  if (own) own.checked = true;
 });
 for (const form of document.querySelectorAll("form")) summarize(form);

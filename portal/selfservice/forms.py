@@ -1,6 +1,5 @@
 """Forms of the portal. They offer only what the grants allow; the services refuse the rest again."""
 
-import json
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -10,39 +9,14 @@ from accounts.models import User
 from accounts.quotas.models import Quota
 from hosts.models import Cluster
 from networks.models import Network
-from portal.forms import SizeField
-from portal.templatetags.vireo import mib
+from portal.forms import Cards, SizeField
 from storage.models import DiskStatus
 from vms.costs import attributes_of
-from vms.forms import with_older
+from vms.forms import AS_TEMPLATE, OWN_NUMBERS, SizeCards, with_older
 from vms.guest.settings import FirstBoot
 from vms.models import InstanceType, Template
 from vms.services import NewVm
 from vms.template_services import latest
-
-AS_TEMPLATE = "As the template says"
-
-
-class Cards(forms.RadioSelect):
-    """One card per choice; `subject` is the chosen row, for the template to say more about it."""
-
-    option_template_name = "django/forms/widgets/radio_option.html"
-
-    def create_option(
-        self, name: str, value: Any, label: Any, selected: Any, index: int, subindex: int | None = None, attrs: dict[str, Any] | None = None
-    ) -> dict[str, Any]:
-        option = super().create_option(name, value, label, selected, index, subindex, attrs)
-        option["subject"] = getattr(value, "instance", None)
-        option["attrs"] |= {"data-label": self.summary_of(option["subject"])} | self.cost_of(option["subject"])
-        return option
-
-    def cost_of(self, subject: Any) -> dict[str, str]:
-        """What choosing it takes of a quota, as attributes of its card: see vms.costs."""
-        return {}
-
-    def summary_of(self, subject: Any) -> str:
-        return str(subject) if subject is not None else ""
-
 
 class TemplateCards(Cards):
     template_name = "selfservice/template_cards.html"
@@ -62,16 +36,6 @@ class TemplateCards(Cards):
         where = cluster_for(subject, self.clusters) if subject is not None else None
         set_up_by = subject.set_up_by if subject is not None else "none"
         return attributes_of(subject) | {"data-cluster": str(where.pk) if where else "", "data-set-up-by": set_up_by}
-
-
-class SizeCards(Cards):
-    template_name = "selfservice/size_cards.html"
-
-    def cost_of(self, subject: Any) -> dict[str, str]:
-        return {} if subject is None else {"data-cost": json.dumps({"vcpus": subject.vcpus, "memory_mib": subject.memory_mib})}
-
-    def summary_of(self, subject: Any) -> str:
-        return f"{subject.name}: {subject.vcpus} CPU, {mib(subject.memory_mib)}" if subject is not None else AS_TEMPLATE
 
 
 class NewMachineForm(forms.Form):
@@ -145,7 +109,7 @@ def usable_templates(user: User, clusters: list[Cluster]) -> Any:
 class ResizeForm(forms.Form):
     """An instance type, or numbers of one's own."""
 
-    size = forms.ModelChoiceField(InstanceType.objects.all(), required=False, blank=True, empty_label="My own numbers", widget=SizeCards)
+    size = forms.ModelChoiceField(InstanceType.objects.all(), required=False, blank=True, empty_label=OWN_NUMBERS, widget=SizeCards)
     vcpus = forms.IntegerField(label="Virtual CPUs", min_value=1, max_value=512, required=False)
     memory_mib = SizeField(label="Memory", mib=True, required=False, help_text="For example 512 MiB or 4G.")
 

@@ -30,12 +30,14 @@ def keys_of(user: User) -> tuple[str, ...]:
     return tuple(user.ssh_keys.order_by("name").values_list("public_key", flat=True))
 
 
-def default_for(user: User, template: Template | None) -> FirstBoot:
-    """What a VM of this template is told when nobody says otherwise: its creator's login and keys."""
+def default_for(user: User | None, template: Template | None) -> FirstBoot:
+    """What a VM of this template is told when nobody says otherwise: its creator's login and keys; None makes it for nobody yet."""
     if template is None or template.set_up_by == SetUpBy.NONE:
         return FirstBoot()
     if template.set_up_by == SetUpBy.SYSPREP:
         return FirstBoot(by=SetUpBy.SYSPREP)
+    if user is None:
+        return FirstBoot(by=SetUpBy.CLOUD_INIT)
     return FirstBoot(by=SetUpBy.CLOUD_INIT, user=login_for(user.username), ssh_keys=keys_of(user))
 
 

@@ -12,6 +12,7 @@ from jobs.engine import holder_of
 from jobs.errors import ObjectBusy
 from portal.errors import NotPossible
 from vms import services
+from vms.guest import first_boot
 from vms.models import VM, VmStatus
 from vms.pools.models import Pool
 from vms.pools.services import free_machines
@@ -54,7 +55,15 @@ def _keep(pool: Pool) -> None:
 
 def _make(pool: Pool) -> None:
     template = pool.template
-    new = NewVm(name=_free_name(pool), cluster=pool.cluster, template=template, memory_mib=template.memory_mib, vcpus=template.vcpus)
+    new = NewVm(
+        name=_free_name(pool),
+        cluster=pool.cluster,
+        template=template,
+        memory_mib=template.memory_mib,
+        vcpus=template.vcpus,
+        # Whoever takes it is not known yet, and the keeper's own keys have no business in it.
+        first_boot=first_boot.default_for(None, template),
+    )
     vm, _job = services.create(pool.keeper, new)  # type: ignore[arg-type]
     VM.objects.filter(pk=vm.pk).update(pool=pool, expires_at=None)
 

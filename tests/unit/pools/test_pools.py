@@ -7,13 +7,14 @@ import pytest
 from django.core.exceptions import PermissionDenied
 from django.db import connection
 
-from accounts.models import Grant
+from accounts.models import Grant, UserKey
 from accounts.permissions import allowed, grant
 from events.models import Event
 from jobs.models import Job, Lock
 from portal.errors import FieldError, NotPossible
 from tests.build import make_cluster, make_disk, make_host, make_storage, make_template, make_user
-from vms.models import VM, VmStatus
+from vms.guest.first_boot import settings_of
+from vms.models import VM, Template, VmStatus
 from vms.pools import services
 from vms.pools.models import Pool
 from vms.pools.sweep import sweep
@@ -53,6 +54,15 @@ def test_the_sweep_makes_what_is_missing_once(site):
     site.pool.machines.first().delete()
     sweep()
     assert site.pool.machines.count() == 2
+
+
+def test_the_keepers_own_keys_are_in_none_of_its_machines(site):
+    UserKey.objects.create(user=site.root, name="k", public_key="ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ5q", fingerprint="SHA256:k")
+    Template.objects.update(set_up_by="cloud-init")
+    Pool.objects.update(size=3)
+    sweep()
+    told = settings_of(VM.objects.get(name="desk-3"))
+    assert told.by == "cloud-init" and told.ssh_keys == () and told.user == ""
 
 
 def test_who_may_use_it_takes_one_which_runs_and_is_theirs_alone(site):
