@@ -21,7 +21,6 @@ from vms.guest.settings import SetUpBy
 from vms.models import VM, Firmware, InstanceType, Priority, Template
 from vms.template_services import latest
 
-
 AS_TEMPLATE, OWN_NUMBERS = "As the template says", "My own numbers"
 
 

@@ -18,6 +18,7 @@ from vms.models import InstanceType, Template
 from vms.services import NewVm
 from vms.template_services import latest
 
+
 class TemplateCards(Cards):
     template_name = "selfservice/template_cards.html"
 
