@@ -60,6 +60,15 @@ class GuestFacts:
     users: tuple[GuestUser, ...] = ()
 
 
+def use_vcpus(link: HostLink, uuid: str, count: int) -> None:
+    """The guest brings so many of its CPUs online.
+
+    Raises:
+        AgentUnresponsive: no agent, or it does not answer.
+    """
+    on_domain(link, uuid, lambda domain: domain.setVcpusFlags(count, libvirt.VIR_DOMAIN_VCPU_GUEST), "bringing its CPUs online", AGENT_SECONDS + 5)
+
+
 def guest_facts(link: HostLink, uuid: str) -> GuestFacts:
     """Ask for everything.
 

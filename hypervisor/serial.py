@@ -77,15 +77,19 @@ class SerialSession:
             if isinstance(refused, NotSupported) and not force and "safe" in refused.message:
                 raise Busy(f"{connection.getHostname()} cannot tell whether someone else is connected", refused.code) from None
             raise
-        self._session.add_cleanup(self, lambda: self._release(stream))
+        # A libvirtd that takes the domain down before it has seen the console's end never tells of that end.
+        watched = connection.domainEventRegisterAny(domain, libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, self._on_lifecycle, None)
+        self._session.add_cleanup(self, lambda: self._release(connection, watched, stream))
         with self._lock:
             if not self._ended:
                 self._stream = stream
                 stream.eventAddCallback(self._events(), self._on_event, None)
 
     @staticmethod
-    def _release(stream: libvirt.virStream) -> None:
+    def _release(connection: libvirt.virConnect, watched: int, stream: libvirt.virStream) -> None:
         """Take libvirt's side down; runs on the connection's own thread, because it may wait for the host."""
+        with suppress(libvirt.libvirtError):
+            connection.domainEventDeregisterAny(watched)
         with suppress(libvirt.libvirtError):
             stream.eventRemoveCallback()
         with suppress(libvirt.libvirtError):
@@ -149,6 +153,15 @@ class SerialSession:
             return first
 
     # Called by libvirt, on the event thread
+
+    def _on_lifecycle(self, _connection: libvirt.virConnect, _domain: libvirt.virDomain, event: int, _detail: int, _opaque: None) -> None:
+        if event != libvirt.VIR_DOMAIN_EVENT_STOPPED:
+            return
+        stream = self._stream
+        with suppress(libvirt.libvirtError):
+            while stream is not None and (data := stream.recv(_READ_BYTES)) and data != -2:
+                self._on_data(data)
+        self._finish("the guest stopped")
 
     def _on_event(self, stream: libvirt.virStream, events: int, _opaque: None) -> None:
         try:

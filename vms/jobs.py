@@ -1,6 +1,6 @@
 """The kinds of job that VMs and templates have: importing this registers them."""
 
-from vms import jobs_change, jobs_create, jobs_run
+from vms import hotplug, jobs_change, jobs_create, jobs_run
 from vms.disks import jobs as jobs_disks
 from vms.disks import resize, sparsify, transfer_jobs
 from vms.guest import jobs as guest_jobs
@@ -16,6 +16,7 @@ __all__ = [
     "guest_jobs",
     "guest_steps",
     "ha_jobs",
+    "hotplug",
     "jobs_change",
     "jobs_copies",
     "jobs_create",

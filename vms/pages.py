@@ -321,7 +321,7 @@ def edit(request: HttpRequest, pk: UUID) -> HttpResponse:
             return redirect(vm)
     context = {"form": form, "title": f"Edit {vm.name}", "verb": "Save", "back": vm.get_absolute_url(), "back_title": vm.name}
     if vm.status != "down":
-        context["text"] = "It runs: memory, CPUs and firmware change when it next starts."
+        context["text"] = "It runs: more CPUs are plugged in at once; fewer, memory and firmware change when it next starts."
     return render(request, "pages/form.html", context, status=422 if form.errors else 200)
 
 

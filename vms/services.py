@@ -33,6 +33,7 @@ from vms.drift import ACCEPTABLE
 from vms.guest import first_boot
 from vms.guest.settings import FirstBoot
 from vms.ha import lease
+from vms.hotplug import can_plug
 from vms.lending import expiry_of_new
 from vms.migration import services as migration
 from vms.models import VM, Firmware, Priority, Template, VmStatus
@@ -306,14 +307,14 @@ def _attachments_of_others(vm: VM) -> Any:
 
 
 def edit(user: User, vm: VM, changes: dict[str, Any]) -> tuple[VM, Job | None]:
-    """Changes fields; while the VM runs, those that need a restart wait as "next run".
+    """Changes fields; while the VM runs, those that need a restart wait as "next run", and more CPUs until they are plugged in.
 
     Args:
         changes: of name, description, tags, delete_protected, highly_available, priority, restart_by_lease (these three for who may move VMs),
             memory_mib, vcpus, firmware, quota.
 
     Returns:
-        The VM, and the job that redefines its domain when something changed that the domain shows.
+        The VM, and the job that redefines its domain or plugs CPUs in, when there is one.
     """
     _ready(user, vm, "edit")
     unknown = set(changes) - set(_NEXT_RUN_FIELDS) - set(_PLAIN_FIELDS) - {"quota"}
@@ -344,6 +345,8 @@ def edit(user: User, vm: VM, changes: dict[str, Any]) -> tuple[VM, Job | None]:
         if vm.host_id is not None and (at_once or _SHOWN_FIELDS & set(plain)):
             # A domain that runs takes its new definition at its next start.
             job = submit("vm.edit", user=user, target=vm, title=f"Edit {vm.name}")
+        elif "vcpus" in hardware and can_plug(vm) and holder_of(vm) is None:
+            job = submit("vm.plug_cpus", user=user, target=vm, title=f"Plug CPUs into {vm.name}", params={"vcpus": vm.next_run["vcpus"]})
         change = audit.changes(before, audit.snapshot(vm, *before))
         record("vm.edited", f"{vm.name}: {', '.join(sorted(changes)) or 'nothing'} changed", obj=vm, user=user, job=job, change=change)
         publish("vm", vm.pk, "changed", vm.rev, {"status": vm.status, "next_run": bool(vm.next_run)})

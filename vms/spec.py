@@ -6,7 +6,11 @@ from dataclasses import replace
 from hypervisor.spec import DiskSpec, DomainSpec, GraphicsSpec, Metadata, NicSpec
 from portal.secrets import decrypt
 from storage.sources import source_of
-from vms.models import VM, DiskAttachment, Nic
+from vms.models import VM, DiskAttachment, Nic, VmOrigin
+
+# Any VM can grow to so many CPUs without a restart; one that starts with more to the next power of two. An absent CPU costs its guest some KiB.
+ROOM_VCPUS = 8
+MOST_VCPUS = 240  # more than 255 take an interrupt-remapping IOMMU, which Vireo's machines have not
 
 
 def attachments_of(vm: VM) -> list[DiskAttachment]:
@@ -52,6 +56,11 @@ def virt_type(vm: VM) -> str:
     return "kvm" if vm.host is not None and vm.host.runs_kvm else "qemu"
 
 
+def most_vcpus(vcpus: int) -> int:
+    """What a VM that starts with so many CPUs can grow to while it runs; the same for every count up to that."""
+    return max(vcpus, min(MOST_VCPUS, max(ROOM_VCPUS, 1 << (vcpus - 1).bit_length())))
+
+
 def build_spec(vm: VM, attachments: Sequence[DiskAttachment] | None = None, nics: Sequence[Nic] | None = None) -> DomainSpec:
     """The domain that is asked for. The spec holds the display's password: never log it."""
     found_attachments = attachments_of(vm) if attachments is None else attachments
@@ -63,6 +72,7 @@ def build_spec(vm: VM, attachments: Sequence[DiskAttachment] | None = None, nics
         description=vm.description,
         memory_mib=vm.memory_mib,
         vcpus=vm.vcpus,
+        vcpus_max=most_vcpus(vm.vcpus) if vm.origin != VmOrigin.ADOPTED else None,
         cpu_model=vm.cluster.cpu_model,
         virt_type=virt_type(vm),
         firmware=vm.firmware,

@@ -1,5 +1,6 @@
 """The life of a VM on real hosts, through services and jobs."""
 
+import libvirt
 import pytest
 
 from hosts.connect import link_of
@@ -96,6 +97,24 @@ def test_memory_of_a_running_vm_waits_for_its_next_run(registered):
     assert (vm.memory_mib, vm.next_run) == (160, {})
     xml = domains.get(link_of(vm.host), str(vm.pk)).xml
     assert "<memory unit='KiB'>163840</memory>" in xml
+
+
+def test_more_cpus_come_while_it_runs_and_fewer_at_its_next_run(registered):
+    vm = create(registered, start=True)
+    VM.objects.filter(pk=vm.pk).update(status=VmStatus.UP)  # as the watcher says once it has looked
+    vm, job = services.edit(registered.admin, VM.objects.get(pk=vm.pk), {"vcpus": 3})
+    assert job.kind == "vm.plug_cpus" and registered.run(job).status == JobStatus.SUCCEEDED, (job.error, job.error_detail)
+    vm.refresh_from_db()
+    assert (vm.vcpus, vm.next_run, vm.drift) == (3, {}, [])
+    running = link_of(vm.host).call(lambda connection: connection.lookupByUUIDString(str(vm.pk)).vcpusFlags(libvirt.VIR_DOMAIN_AFFECT_LIVE))
+    assert running == 3 and "current='3'" in domains.get(link_of(vm.host), str(vm.pk)).xml
+    vm, job = services.edit(registered.admin, vm, {"vcpus": 2})
+    assert (job, vm.vcpus, vm.next_run) == (None, 3, {"vcpus": 2}), "a CPU that the guest uses is not pulled out from under it"
+    vm, job = services.edit(registered.admin, vm, {"vcpus": 9})
+    assert job is None and vm.next_run == {"vcpus": 9}, "more than its domain has room for"
+    act(registered, vm, "poweroff")
+    act(registered, vm, "start")
+    assert (vm.vcpus, vm.next_run) == (9, {})
 
 
 def test_a_removed_vm_may_keep_its_disk(registered):
