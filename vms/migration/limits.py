@@ -1,5 +1,6 @@
 """How many VMs move at the same time: so many in or out of one host, so many in a cluster. The others wait for their turn."""
 
+from collections import Counter
 from collections.abc import Callable
 from uuid import UUID
 
@@ -9,8 +10,9 @@ from hosts.models import Cluster, Host
 from jobs.errors import Later
 from jobs.models import Job, JobStatus
 from jobs.runner import wake
+from vms.models import VM
 
-WOKEN = 16  # of those that wait, at each end of a migration
+MOST_WAITING = 500  # of those that wait, as many are looked at when one ends
 
 
 def moving() -> QuerySet[Job]:
@@ -39,12 +41,33 @@ def _is_free(job: Job, cluster: Cluster, hosts: tuple[Host, ...]) -> Callable[[]
     return lambda: not _full(job, cluster, hosts)
 
 
-def waiting() -> list[UUID]:
-    """Migrations that wait for their turn, the oldest first."""
-    queued = Job.objects.filter(kind="vm.migrate", status=JobStatus.QUEUED, retry_at__isnull=False, undoing=False)
-    return list(queued.order_by("created_at").values_list("pk", flat=True)[:WOKEN])
-
-
 def next_turn() -> None:
-    """One has ended: those that wait look again."""
-    wake(waiting())
+    """One has ended: of those that wait, as many look again as there is room for. All of them would mostly find that there is none."""
+    wake(_due())
+
+
+def _due() -> list[UUID]:
+    """The oldest first; where each wants to go it decides itself, so only its source is counted."""
+    waits = Job.objects.filter(kind="vm.migrate", status=JobStatus.QUEUED, retry_at__isnull=False, undoing=False).order_by("created_at")
+    asked = dict(waits.values_list("pk", "object_id")[:MOST_WAITING])
+    vms = VM.objects.select_related("cluster").in_bulk(set(asked.values()))
+    here, clusters = _on_their_way()
+    due = []
+    for job, key in asked.items():
+        vm = vms.get(key)
+        if vm is not None:
+            cluster, source = vm.cluster, str(vm.host_id)
+            if clusters[cluster.pk] >= cluster.migrations_at_once or here[source] >= cluster.migrations_per_host:
+                continue
+            clusters[cluster.pk] += 1
+            here[source] += 1
+        due.append(job)
+    return due
+
+
+def _on_their_way() -> tuple[Counter[str], Counter[UUID]]:
+    """How many, by host and by cluster."""
+    ends = list(moving().values_list("facts__source", "facts__target"))
+    cluster_of = dict(Host.objects.filter(pk__in={source for source, _target in ends}).values_list("pk", "cluster_id"))
+    clusters = Counter(cluster_of[UUID(source)] for source, _target in ends if UUID(source) in cluster_of)
+    return Counter(end for pair in ends for end in pair), clusters

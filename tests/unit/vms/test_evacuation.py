@@ -1,6 +1,7 @@
 """Emptying a host without a host: what is asked for, in which order, and what each outcome makes of it."""
 
 import pytest
+from django.utils import timezone
 
 from hosts import services
 from hosts.models import HostStatus, HostTransport
@@ -113,6 +114,33 @@ def test_so_many_at_a_time(full_host):
     limits.check_turn(first, full_host.cluster, full_host)
     Job.objects.filter(pk=first.pk).update(status=JobStatus.SUCCEEDED)
     limits.check_turn(second, full_host.cluster, full_host)
+
+
+def test_when_one_ends_as_many_look_again_as_there_is_room_for(monkeypatch):
+    """The oldest first; all of them would find nothing, and take the machine for it."""
+    woken: list = []
+    monkeypatch.setattr(limits, "wake", woken.extend)
+    cluster = make_cluster(migrations_per_host=2, migrations_at_once=3)
+    source, other = make_host(cluster=cluster), make_host(cluster=cluster)
+    waiting = {"status": JobStatus.QUEUED, "retry_at": timezone.now()}
+
+    def job(number, host, **fields):
+        vm = make_vm(cluster=cluster, host=host, status=VmStatus.UP)
+        return Job.objects.create(kind="vm.migrate", title=f"{number}", object_type="vm", object_id=vm.pk, **fields)
+
+    first = [job(number, source, **waiting) for number in range(5)]
+    beside = [job(number, other, **waiting) for number in range(2)]
+    limits.next_turn()
+    assert woken == [first[0].pk, first[1].pk, beside[0].pk], "two of the one host, and three in all"
+    woken.clear()
+    job(9, source, status=JobStatus.RUNNING, facts={"source": str(source.pk), "target": str(other.pk)})
+    limits.next_turn()
+    assert woken == [first[0].pk, beside[0].pk], "each end of what is on its way counts"
+    woken.clear()
+    VM.objects.filter(pk=first[0].object_id).delete()
+    Job.objects.filter(pk=first[1].pk).update(retry_at=None)
+    limits.next_turn()
+    assert woken == [first[0].pk, first[2].pk, beside[0].pk], "one whose VM is gone ends by itself; one that was woken is not woken again"
 
 
 def test_the_page_tells_what_leaves_and_asks_about_the_rest(full_host, client):
