@@ -80,8 +80,8 @@ class NewVmForm(forms.Form):
     template = forms.ModelChoiceField(Template.objects.none(), required=False, blank=True, empty_label="Blank", widget=TemplateChoice)
     name = forms.CharField(max_length=255, widget=forms.TextInput(attrs={"autocomplete": "off", "autofocus": True, "spellcheck": "false"}))
     size = forms.ModelChoiceField(InstanceType.objects.all(), required=False, blank=True, empty_label=OWN_NUMBERS, widget=SizeCards)
-    memory_mib = SizeField(label="Memory", mib=True, initial="512 MiB", required=False, help_text="For example 512 MiB or 4G.")
-    vcpus = forms.IntegerField(label="Virtual CPUs", min_value=1, max_value=512, initial=1, required=False)
+    memory_mib = SizeField(label="Memory", mib=True, initial="512 MiB", help_text="For example 512 MiB or 4G.")
+    vcpus = forms.IntegerField(label="Virtual CPUs", min_value=1, max_value=512, initial=1)
     cluster = forms.ModelChoiceField(Cluster.objects.none(), empty_label=None)
     network = forms.ModelChoiceField(Network.objects.none(), required=False, empty_label="the cluster's first")
     storage_domain = forms.ModelChoiceField(StorageDomain.objects.none(), required=False, empty_label="chosen for you")
@@ -125,12 +125,9 @@ class NewVmForm(forms.Form):
         """A chosen size says memory and CPUs, whatever stands in their fields."""
         data = super().clean() or {}
         size = data.pop("size", None)
-        for name in ("memory_mib", "vcpus"):
-            if size is not None:
-                self.errors.pop(name, None)
-                data[name] = getattr(size, name)
-            elif data.get(name) is None and name not in self.errors:
-                self.add_error(name, "This field is required.")
+        for name in ("memory_mib", "vcpus") if size is not None else ():
+            self.errors.pop(name, None)
+            data[name] = getattr(size, name)
         return data
 
     @property
