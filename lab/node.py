@@ -247,8 +247,8 @@ class Node:
                 raise LabError(f"{self.name}: namespaces could not be made: {(self.root / 'log' / 'namespace.log').read_text().strip()}")
             time.sleep(0.02)
 
-    def _inside(self, *command: str) -> None:
-        """Runs a daemon's start in the host's namespaces; the daemon puts itself into the background."""
+    def run_inside(self, *command: str) -> None:
+        """Runs a command in the host's namespaces until it ends, or puts itself into the background as a daemon does."""
         holder = self._holder()
         if not holder:
             raise LabError(f"{self.name} is down")
@@ -258,7 +258,7 @@ class Node:
         netns = self.wiring.netns
         for daemon in ("virtlogd", "virtlockd"):
             if not namespaces.find(netns, daemon):
-                self._inside(daemon, "-d")
+                self.run_inside(daemon, "-d")
         self.start_libvirtd()
 
     # -- faults
@@ -268,7 +268,7 @@ class Node:
         if pid := self.libvirtd_pid():
             os.kill(pid, signal.SIGCONT)
         else:
-            self._inside("libvirtd", "-d", "--listen")
+            self.run_inside("libvirtd", "-d", "--listen")
         deadline = time.monotonic() + START_SECONDS
         while (answer := run("timeout", "3", "virsh", "-q", "-c", self.uri, "hostname", check=False)).returncode:
             if time.monotonic() > deadline:

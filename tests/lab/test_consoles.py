@@ -162,6 +162,15 @@ async def test_power_off_ends_both_consoles_and_says_so(vm: VM, alice: Browser, 
     assert (await serial.hear("closed", 10))["code"] == "ended"
 
 
+async def test_a_serial_console_ends_though_nobody_tells_of_its_end(vm: VM, alice: Browser, monkeypatch) -> None:
+    """As when libvirtd takes the domain down before it has seen the console hang up."""
+    monkeypatch.setattr(SerialSession, "_on_event", lambda *told: None)
+    serial = await alice.opens(vm, "serial")
+    await serial.hear("open", 20)
+    await sync_to_async(domains.destroy, thread_sensitive=False)(link_of(vm.host), str(vm.pk))
+    assert "the guest stopped" in (await serial.hear("closed", 10))["reason"]
+
+
 async def test_a_password_that_virsh_changed_is_set_anew(vm: VM, alice: Browser) -> None:
     await sync_to_async(domains.set_graphics_password, thread_sensitive=False)(link_of(vm.host), str(vm.pk), "foreign1")
     where = await sync_to_async(reach.find_display, thread_sensitive=False)(vm)

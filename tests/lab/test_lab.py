@@ -163,7 +163,7 @@ def test_certificates_of_another_ca_are_refused_on_either_side(healthy_lab: Lab,
     assert _virsh(f"qemu+tls://{node1.address}/system?pkipath={tmp_path}", "hostname").returncode, "no certificate at all"
     node1.write_certificates(foreign)
     healthy_lab.stop_libvirtd("node1")
-    node1._inside("libvirtd", "-d", "--listen")
+    node1.run_inside("libvirtd", "-d", "--listen")
     refused = until(
         lambda: (answer := _virsh(node1.uri, "hostname")).returncode and "certificate" in answer.stderr and answer, 10, "our refusal"
     )

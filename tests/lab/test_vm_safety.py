@@ -164,10 +164,10 @@ def full_local_storage(registered):
     """The local directories of both hosts, with 2 MiB each."""
     nodes = registered.lab.nodes()
     for node in nodes:
-        node._inside("mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", LOCAL_POINT)
+        node.run_inside("mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", LOCAL_POINT)
     yield nodes
     for node in nodes:
-        node._inside("umount", LOCAL_POINT)
+        node.run_inside("umount", LOCAL_POINT)
 
 
 def test_a_disk_for_which_there_is_no_space_fails_with_that_reason_and_leaves_nothing(registered, full_local_storage):
@@ -179,7 +179,7 @@ def test_a_disk_for_which_there_is_no_space_fails_with_that_reason_and_leaves_no
     assert not VM.objects.filter(pk=vm.pk).exists()
     assert set(Disk.objects.all()) == set(registered.template.disks.all())
     for node in full_local_storage:
-        node._inside("sh", "-c", f'test -z "$(ls -A {LOCAL_POINT})"')  # raises when a file is left
+        node.run_inside("sh", "-c", f'test -z "$(ls -A {LOCAL_POINT})"')  # raises when a file is left
     assert not Lock.objects.exists()
 
 
