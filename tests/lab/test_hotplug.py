@@ -35,12 +35,17 @@ def test_the_guest_has_the_cpus_that_were_plugged_in(registered, vm):
     out = bytearray()
     serial = SerialSession(link_of(vm.host), str(vm.pk), out.extend)
 
+    def prompts() -> bool:
+        serial.write(b"\r")
+        return b"# " in out
+
     def listed(what: str) -> bytes:
         out.clear()
         serial.write(f"cat /sys/devices/system/cpu/{what} | sed 's/^/=/;s/$/=/'\r".encode())
         until(lambda: out.count(b"=") >= 4, 20, "the guest's answer")
         return bytes(out).rsplit(b"=", 2)[-2]
 
+    until(prompts, 30, "the shell", every=0.5)
     assert listed("online") == b"0"
     _vm, job = services.edit(registered.admin, vm, {"vcpus": 3})
     assert registered.run(job).status == JobStatus.SUCCEEDED, (job.error, job.error_detail)
