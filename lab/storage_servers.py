@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 from uuid import uuid4
@@ -14,7 +15,7 @@ from lab.namespaces import LabError, run
 SECONDS = 30.0
 
 
-class Server:
+class Server(ABC):
     """Processes that are ended together; a context manager.
 
     Args:
@@ -27,8 +28,9 @@ class Server:
         self.root.mkdir(parents=True, exist_ok=True)
         self._processes: list[subprocess.Popen[bytes]] = []
 
+    @abstractmethod
     def start(self) -> None:
-        raise NotImplementedError
+        """Brings it up; returns when it answers."""
 
     def stop(self) -> None:
         """Ends it as a power cut would."""

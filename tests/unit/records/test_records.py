@@ -15,7 +15,8 @@ from jobs.models import JobStatus
 from portal.errors import NotPossible
 from storage import domains
 from storage.models import Disk, DiskStatus, FoundVolume, StorageDomainHost, StorageStatus
-from tests.build import attach, make_cluster, make_disk, make_host, make_network, make_nic, make_storage, make_user, make_vm
+from tests.build import attach, make_cluster, make_disk, make_network, make_nic, make_storage, make_user, make_vm
+from tests.driver_host import driver_host
 from vms.models import VM, FoundVm, VmStatus
 from vms.records import keeping, manifest, taking
 from vms.records.models import RecordsKept
@@ -23,14 +24,11 @@ from vms.records.reading import why_not
 from vms.records.volumes import volume_of
 
 MIB = 1 << 20
-NODE = """<node><cpu><mhz>2000</mhz><model>lab</model><active>4</active><nodes>1</nodes><sockets>1</sockets><cores>4</cores>
-<threads>1</threads></cpu><memory>4194304</memory></node>"""
 
 
 @pytest.fixture
 def host(transactional_db, tmp_path):
-    (tmp_path / "host.xml").write_text(NODE)
-    made = make_host(test_uri=f"test://{tmp_path}/host.xml")
+    made = driver_host(tmp_path)
     yield made
     forget(made)
 

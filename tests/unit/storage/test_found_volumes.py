@@ -10,19 +10,17 @@ from jobs import runner
 from jobs.models import Job, JobStatus
 from storage import domains
 from storage.models import Disk, DiskContent, DiskStatus, FoundVolume, StorageDomainHost, StorageStatus
-from tests.build import make_data_center, make_disk, make_host, make_storage, make_user, make_vm
+from tests.build import make_data_center, make_disk, make_storage, make_user, make_vm
+from tests.driver_host import driver_host
 from vms.models import Layer
 from vms.snapshots.rows import layer_volume
 
 MIB = 1 << 20
-NODE = """<node><cpu><mhz>2000</mhz><model>lab</model><active>4</active><nodes>1</nodes><sockets>1</sockets><cores>4</cores>
-<threads>1</threads></cpu><memory>4194304</memory></node>"""
 
 
 @pytest.fixture
 def host(transactional_db, tmp_path):
-    (tmp_path / "host.xml").write_text(NODE)
-    made = make_host(test_uri=f"test://{tmp_path}/host.xml")
+    made = driver_host(tmp_path)
     yield made
     forget(made)
 

@@ -7,15 +7,13 @@ from hosts.models import Cluster, SchedulingPolicy
 from hypervisor import domains
 from jobs import runner
 from jobs.models import JobStatus
-from tests.build import make_host, make_user, make_vm
+from tests.build import make_user, make_vm
+from tests.driver_host import driver_host
 from vms import services
 from vms.hotplug import can_plug
 from vms.models import VM, VmOrigin, VmStatus
 from vms.spec import MOST_VCPUS, build_spec, most_vcpus
 from vms.steps import define
-
-NODE = """<node><cpu><mhz>2000</mhz><model>lab</model><active>4</active><nodes>1</nodes><sockets>1</sockets><cores>4</cores>
-<threads>1</threads></cpu><memory>4194304</memory></node>"""
 
 
 @pytest.mark.parametrize("started", [1, 2, 7, 8, 9, 16, 17, 200, 300])
@@ -44,8 +42,7 @@ def test_what_can_be_plugged_in(fields, wanted, possible):
 
 @pytest.fixture
 def vm(transactional_db, tmp_path):
-    (tmp_path / "host.xml").write_text(NODE)
-    host = make_host(test_uri=f"test://{tmp_path}/host.xml", cpu_count=4)
+    host = driver_host(tmp_path, cpu_count=4)
     made = make_vm(name="web-01", host=host, cluster=host.cluster, status=VmStatus.UP, vcpus=1)
     define(made)
     domains.create(link_of(host), str(made.pk))
