@@ -151,10 +151,13 @@ class CephCluster(Server):
         run("ceph-mon", "-c", self._conf, "--mkfs", "-i", "a", "--monmap", monmap)
         self._spawn("ceph-mon", "-c", self._conf, "-f", "-i", "a")
         self._until(lambda: self._ceph("quorum_status"), "ceph-mon")
-        run("ceph", "-c", self._conf, "osd", "new", osd := str(uuid4()), "0")
-        run("ceph-osd", "-c", self._conf, "-i", "0", "--mkfs", "--osd-uuid", osd)
-        self._spawn("ceph-osd", "-c", self._conf, "-f", "-i", "0")
-        # A busy monitor refuses a client that had to wait for the list of its commands; both of these may be said twice.
+        osd = str(uuid4())
+        # A client that asks the monitor for settings first forgets the cluster's id until the monitor says it, and is refused
+        # as of a "wrong fsid" where it is quicker with its first command. The OSD needs no such settings; of the others each
+        # command may be said twice.
+        self._until(lambda: self._ceph("osd", "new", osd, "0"), "ceph's record of its OSD")
+        run("ceph-osd", "--no-mon-config", "-c", self._conf, "-i", "0", "--mkfs", "--osd-uuid", osd)
+        self._spawn("ceph-osd", "--no-mon-config", "-c", self._conf, "-f", "-i", "0")
         for words in (("create", self.POOL, "8"), ("application", "enable", self.POOL, "rbd")):
             self._until(lambda words=words: self._ceph("osd", "pool", *words), "ceph's pool")  # type: ignore[misc]
         self._until(lambda: "1 up" in run("ceph", "-c", self._conf, "osd", "stat", check=False).stdout, "ceph-osd")
